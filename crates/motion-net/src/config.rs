@@ -46,6 +46,9 @@ pub const MOBILENET_BOTTLENECKS: [(usize, usize, usize, usize); 7] = [
 /// Index of the last of MobileNetV2's 19 feature blocks in `stage1` ... `stage5` (MSNet supplement, Table 4).
 pub const MOBILENET_STAGE_ENDS: [usize; 5] = [0, 3, 6, 13, 18];
 
+/// The networks halve their input five times; below this nothing is left to compare.
+pub const MINIMUM_SIDE: usize = 32;
+
 /// A model folder's `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -305,7 +308,7 @@ impl Config {
             }
         };
         within("frames", self.frames, 1..=256)?;
-        within("input_size", self.input_size, 16..=2048)?;
+        within("input_size", self.input_size, MINIMUM_SIDE..=2048)?;
         within("resize[0]", self.resize[0], self.input_size..=4096)?;
         within("resize[1]", self.resize[1], self.input_size..=4096)?;
         for (name, values) in [("mean", self.mean), ("std", self.std)] {

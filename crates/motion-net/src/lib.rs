@@ -1,1 +1,27 @@
-//! To be filled.
+//! MSNet (MotionSqueeze, ECCV 2020), written once over a small [`Backend`] of named operations.
+//!
+//! In: a normalised clip `[N, T, H, W, 3]` and a model folder. Out: scores, and per stage the displacement and
+//! confidence maps that the network itself works with. [`MsNet::forward`] is the whole network on one screen.
+
+pub mod backbone;
+pub mod backend;
+pub mod checkpoint;
+pub mod classifier;
+pub mod config;
+pub mod cpu;
+mod error;
+pub mod fusion;
+pub mod layers;
+pub mod maps;
+pub mod motion;
+pub mod net;
+pub mod weights;
+
+pub use backend::{Backend, HostTensor, Match};
+pub use config::{Config, Estimation, Estimator};
+pub use cpu::CpuBackend;
+pub use error::{Error, Result};
+pub use maps::{StageMaps, read_maps};
+pub use motion::Motion;
+pub use net::{Mode, MsNet, Pass, Step};
+pub use weights::Weights;

@@ -1,0 +1,63 @@
+//! What a forward pass lets us see, on the host: a backend's [`Match`] in, plain numbers out.
+
+use crate::backend::{Backend, Match};
+use crate::{Error, Result};
+
+/// Displacement and confidence maps of one stage, frame pair by frame pair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageMaps {
+    /// `res3`, `stage3`, ...
+    pub stage: String,
+    /// Number of frame pairs, T - 1 for each clip.
+    pub pairs: usize,
+    /// (height, width) of a map in cells.
+    pub grid: [usize; 2],
+    /// (P - 1) / 2: a displacement of 1 is so many cells.
+    pub radius: usize,
+    /// `[pairs, h, w, 2]`: (dx, dy), +x right, +y down, in units of the radius.
+    pub displacement: Vec<f32>,
+    /// `[pairs, h, w]`: the largest correlation.
+    pub confidence: Vec<f32>,
+    /// `[pairs, h, w]`: index of the best match in the P x P window, dy-major.
+    pub argmax: Vec<f32>,
+}
+
+impl StageMaps {
+    /// Displacements of one pair in cells, `[h, w, 2]`.
+    pub fn cells(&self, pair: usize) -> Vec<f32> {
+        let size = self.grid[0] * self.grid[1] * 2;
+        self.displacement[pair * size..][..size].iter().map(|&d| d * self.radius as f32).collect()
+    }
+
+    /// Confidences of one pair, `[h, w]`.
+    pub fn confidences(&self, pair: usize) -> &[f32] {
+        let size = self.grid[0] * self.grid[1];
+        &self.confidence[pair * size..][..size]
+    }
+}
+
+/// Brings the maps of one stage to the host.
+///
+/// # Errors
+/// When the backend fails.
+pub async fn read_maps<B: Backend>(
+    b: &B,
+    stage: &str,
+    radius: usize,
+    found: &Match<B::Tensor>,
+) -> Result<StageMaps> {
+    let displacement = b.read(&found.displacement).await?;
+    let &[pairs, height, width, 2] = displacement.shape.as_slice() else {
+        let expected = "[pairs, h, w, 2]".to_owned();
+        return Err(Error::Shape { operation: "read_maps", found: displacement.shape, expected });
+    };
+    Ok(StageMaps {
+        stage: stage.to_owned(),
+        pairs,
+        grid: [height, width],
+        radius,
+        displacement: displacement.data,
+        confidence: b.read(&found.confidence).await?.data,
+        argmax: b.read(&found.argmax).await?.data,
+    })
+}

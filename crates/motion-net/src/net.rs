@@ -1,0 +1,279 @@
+//! The whole network: a clip in, maps and scores out, stage by stage.
+
+use crate::backbone::{self, Stage};
+use crate::backend::{Backend, HostTensor, Match, Statistics};
+use crate::classifier::{Classifier, Scores};
+use crate::config::{Config, Estimation, MINIMUM_SIDE};
+use crate::motion::{Motion, MotionModule};
+use crate::weights::{Loader, ParameterSource, Weights};
+use crate::{Error, Result};
+
+/// How to run: inference, or which part trains how.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Mode {
+    /// Statistics of the backbone's norms.
+    pub backbone: Statistics,
+    /// Statistics of the motion modules' norms.
+    pub motion: Statistics,
+    /// Share of the pooled features zeroed.
+    pub dropout: f32,
+}
+
+impl Mode {
+    /// Inference.
+    pub const EVAL: Self = Self { backbone: Statistics::Running, motion: Statistics::Running, dropout: 0.0 };
+}
+
+/// MSNet: a backbone with motion modules after some of its stages.
+pub struct MsNet<B: Backend> {
+    config: Config,
+    stages: Vec<(Stage<B>, Option<MotionModule<B>>)>,
+    classifier: Classifier<B>,
+    unused: Vec<String>,
+}
+
+/// What a stage leaves behind.
+#[derive(Debug, Clone)]
+pub struct StageOutput<T> {
+    /// The stage's features before motion joins, `[B*T, h, w, C]`.
+    pub features: T,
+    /// What moves, where the stage has a module.
+    pub motion: Option<Motion<T>>,
+    /// What the next stage reads.
+    pub output: T,
+}
+
+/// A forward pass that can pause after any stage and be taken up again.
+#[derive(Debug, Clone)]
+pub struct Pass<T> {
+    /// T.
+    pub frames: usize,
+    /// One place per stage of the network; `None` where it has not run.
+    pub stages: Vec<Option<StageOutput<T>>>,
+    /// Scores, once the pass is through.
+    pub scores: Option<Scores<T>>,
+    /// The next stage; past the last one stands the classifier.
+    next: usize,
+    /// What it reads: the clip, or the features of the stage before, or its own features if it ran up to there.
+    input: PassInput<T>,
+}
+
+#[derive(Debug, Clone)]
+enum PassInput<T> {
+    /// The next stage's blocks read this.
+    Blocks(T),
+    /// The next stage's blocks ran; its motion module reads this.
+    Motion(T),
+}
+
+/// What one call of [`MsNet::advance`] ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A stage of the backbone (unless its features were there already) and its motion module (if it has one).
+    Stage {
+        /// Position in [`MsNet::stage_names`].
+        index: usize,
+        /// Whether its blocks ran.
+        backbone: bool,
+        /// Whether a motion module ran.
+        motion: bool,
+    },
+    /// Pooling, scores and consensus.
+    Classifier,
+}
+
+impl<B: Backend> MsNet<B> {
+    /// Builds a network for inference from a checkpoint.
+    ///
+    /// # Errors
+    /// A missing, misshapen or unknown tensor, or a failing backend.
+    pub fn load(b: &B, config: Config, weights: Weights) -> Result<Self> {
+        let mut loader = Loader::new(b, weights);
+        let mut net = Self::build(b, config, &mut loader)?;
+        net.unused = loader.finish()?;
+        Ok(net)
+    }
+
+    /// Builds a network from any source of parameters.
+    ///
+    /// # Errors
+    /// A missing or misshapen parameter, or a failing backend.
+    pub fn build(b: &B, config: Config, source: &mut dyn ParameterSource<B>) -> Result<Self> {
+        let mut stages = Vec::new();
+        for stage in backbone::build(b, &config, source)? {
+            let module = match &config.motion {
+                Some(motion) if motion.stages.iter().any(|name| name == stage.name) => {
+                    Some(MotionModule::build(b, motion, stage.name, stage.channels, source)?)
+                }
+                _ => None,
+            };
+            stages.push((stage, module));
+        }
+        let channels = stages.last().map_or(0, |(stage, _)| stage.channels);
+        let classifier = Classifier::build(b, channels, config.classes(), source)?;
+        Ok(Self { config, stages, classifier, unused: Vec::new() })
+    }
+
+    /// Clip to maps and scores: everything this network does.
+    ///
+    /// # Errors
+    /// As [`Self::begin`] and [`Self::advance`].
+    pub fn forward(&self, b: &B, clip: &HostTensor, estimation: &Estimation) -> Result<Pass<B::Tensor>> {
+        let mut pass = self.begin(b, clip)?;
+        while self.advance(b, &mut pass, estimation, Mode::EVAL)?.is_some() {}
+        Ok(pass)
+    }
+
+    /// Runs the next stage with its motion module, or the classifier; `None` when there is nothing left.
+    ///
+    /// # Errors
+    /// When the clip is too small for the network, or the backend fails.
+    pub fn advance(
+        &self,
+        b: &B,
+        pass: &mut Pass<B::Tensor>,
+        estimation: &Estimation,
+        mode: Mode,
+    ) -> Result<Option<Step>> {
+        if pass.scores.is_some() {
+            return Ok(None);
+        }
+        let index = pass.next;
+        let Some((stage, module)) = self.stages.get(index) else {
+            let (PassInput::Blocks(x) | PassInput::Motion(x)) = &pass.input;
+            pass.scores = Some(self.classifier.forward(b, x, pass.frames, mode.dropout)?);
+            return Ok(Some(Step::Classifier));
+        };
+        let (features, backbone) = match &pass.input {
+            PassInput::Blocks(x) => (stage.forward(b, x, pass.frames, mode.backbone)?, true),
+            PassInput::Motion(features) => (features.clone(), false),
+        };
+        let (motion, output) = match module {
+            None => (None, features.clone()),
+            Some(module) => {
+                let motion = module.forward(b, &features, pass.frames, estimation, mode.motion)?;
+                let output = module.fuse(b, &features, &motion.features, mode.motion)?;
+                (Some(motion), output)
+            }
+        };
+        pass.input = PassInput::Blocks(output.clone());
+        pass.next = index + 1;
+        pass.stages[index] = Some(StageOutput { features, motion, output });
+        Ok(Some(Step::Stage { index, backbone, motion: module.is_some() }))
+    }
+
+    /// A pass over a normalised clip, `[N, T, H, W, 3]`; nothing has run yet.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the clip has another shape, another T than the network, or sides under 32 pixels.
+    pub fn begin(&self, b: &B, clip: &HostTensor) -> Result<Pass<B::Tensor>> {
+        let frames = self.config.frames;
+        let &[n, t, height, width, 3] = clip.shape.as_slice() else {
+            return Err(self.clip_error(clip));
+        };
+        if n == 0 || t != frames || height.min(width) < MINIMUM_SIDE {
+            return Err(self.clip_error(clip));
+        }
+        let x = b.upload(&HostTensor::new([n * t, height, width, 3], clip.data.clone())?)?;
+        Ok(self.pass(0, PassInput::Blocks(x)))
+    }
+
+    /// A pass that takes up after the blocks of stage `index`, before its motion module: `[B*T, h, w, C]`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStage`] when there is no such stage.
+    pub fn begin_at(&self, index: usize, features: B::Tensor) -> Result<Pass<B::Tensor>> {
+        if index >= self.stages.len() {
+            let known = self.stage_names().map(str::to_owned).collect();
+            return Err(Error::UnknownStage { found: format!("number {index}"), known });
+        }
+        Ok(self.pass(index, PassInput::Motion(features)))
+    }
+
+    fn pass(&self, next: usize, input: PassInput<B::Tensor>) -> Pass<B::Tensor> {
+        let stages = self.stages.iter().map(|_| None).collect();
+        Pass { frames: self.config.frames, stages, scores: None, next, input }
+    }
+
+    fn clip_error(&self, clip: &HostTensor) -> Error {
+        let expected =
+            format!("[N, {}, H, W, 3] with H and W of at least {MINIMUM_SIDE}", self.config.frames);
+        Error::Shape { operation: "clip", found: clip.shape.clone(), expected }
+    }
+
+    /// Correlation of a stage's own features, for a stage that has no trained module: a probe, not something the
+    /// network uses.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStage`] when the stage has not run; or the backend fails.
+    pub fn probe(
+        &self,
+        b: &B,
+        pass: &Pass<B::Tensor>,
+        index: usize,
+        estimation: &Estimation,
+    ) -> Result<Match<B::Tensor>> {
+        let Some(Some(stage)) = pass.stages.get(index) else {
+            let known = self.stage_names().take(pass.next).map(str::to_owned).collect();
+            return Err(Error::UnknownStage { found: format!("number {index} (not run)"), known });
+        };
+        let (now, next) = b.frame_pairs(&b.unit_length(&stage.features)?, pass.frames)?;
+        b.match_frames(&now, &next, estimation)
+    }
+
+    /// The configuration that it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names of the stages in order.
+    pub fn stage_names(&self) -> impl Iterator<Item = &'static str> {
+        self.stages.iter().map(|(stage, _)| stage.name)
+    }
+
+    /// Position of a stage.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStage`] listing those that there are.
+    pub fn stage_index(&self, name: &str) -> Result<usize> {
+        self.stage_names().position(|known| known == name).ok_or_else(|| Error::UnknownStage {
+            found: name.to_owned(),
+            known: self.stage_names().map(str::to_owned).collect(),
+        })
+    }
+
+    /// The motion module after a stage, if there is one.
+    pub fn motion_module(&self, index: usize) -> Option<&MotionModule<B>> {
+        self.stages.get(index).and_then(|(_, module)| module.as_ref())
+    }
+
+    /// Tensors of motion modules that the checkpoint has and the configuration leaves out.
+    pub fn unused_motion_weights(&self) -> &[String] {
+        &self.unused
+    }
+}
+
+impl<T: Clone> Pass<T> {
+    /// Goes back to just before the first motion module, keeping the backbone up to there, so that advancing again
+    /// with another [`Estimation`] runs only what depends on it. Does nothing in a pass that met no module.
+    pub fn rewind_to_motion(&mut self) {
+        let first = self.stages.iter().position(|stage| stage.as_ref().is_some_and(|s| s.motion.is_some()));
+        let Some(index) = first else { return };
+        if let Some(stage) = self.stages[index].take() {
+            self.input = PassInput::Motion(stage.features);
+        }
+        self.stages[index..].fill_with(|| None);
+        self.next = index;
+        self.scores = None;
+    }
+
+    /// `[B, K]`, once the pass is through.
+    pub fn logits(&self) -> Option<&T> {
+        self.scores.as_ref().map(|scores| &scores.logits)
+    }
+
+    /// What moves after stage `index`, once it has run and if it has a module.
+    pub fn motion(&self, index: usize) -> Option<&Motion<T>> {
+        self.stages.get(index)?.as_ref()?.motion.as_ref()
+    }
+}

@@ -1,2 +1,80 @@
-//! To be filled.
-fn main() {}
+//! `cargo xtask …`: builds the page, serves it, makes the static site and runs every test.
+//! In: the repository. Out: `web/pkg/`, a running server, a folder, or a verdict.
+#![allow(clippy::print_stdout, reason = "a command line program talks to its user")]
+
+mod build;
+mod run;
+mod serve;
+mod site;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Builds and serves the MotionLens page, and runs its tests.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile the wasm module of the page into web/pkg/.
+    Build {
+        /// Compile faster: a larger and slower module.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Build the page and serve it on this machine.
+    #[command(after_help = "Example: cargo xtask serve --port 8080")]
+    Serve {
+        /// Port of 127.0.0.1; 0 takes a free one.
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Serve what is already built.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Build the page and write it as a static site with relative URLs only.
+    #[command(after_help = "Example: cargo xtask site --out site")]
+    Site {
+        /// Folder to write to; new or empty.
+        #[arg(long)]
+        out: PathBuf,
+        /// Copy what is already built.
+        #[arg(long)]
+        no_build: bool,
+    },
+    /// Pass every test: format, lints, documentation, Rust tests, browser tests.
+    #[command(after_help = "Example: cargo xtask test\n         cargo xtask test page browser")]
+    Test {
+        /// Steps to run; all of them when none is named.
+        #[arg(value_enum)]
+        steps: Vec<test::Step>,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<bool> {
+    match command {
+        Command::Build { dev } => build::build(if dev { build::DEV } else { build::WEB })?,
+        Command::Serve { port, no_build } => serve::serve(port, no_build)?,
+        Command::Site { out, no_build } => site::site(&out, no_build)?,
+        Command::Test { steps } => return test::test(&steps),
+    }
+    Ok(true)
+}

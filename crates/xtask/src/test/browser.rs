@@ -1,0 +1,66 @@
+//! Playwright's tests of the page. In: `tests/browser/`. Out: how many passed, failed and were skipped.
+
+use super::{Count, tools};
+use crate::run::{cargo, root, succeed};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::Command;
+
+/// Install the test runner if it changed, run it, and read what it wrote.
+pub(crate) fn run() -> Result<Count> {
+    if !root()?.join("web/pkg/motion_web_bg.wasm").is_file() {
+        bail!("web/pkg is not built: run the step `page` first");
+    }
+    let npm = tools::need(&tools::NPM)?;
+    let chromium = match std::env::var_os("CHROMIUM") {
+        Some(path) => path.into(),
+        None => tools::need(&tools::CHROMIUM)?,
+    };
+    // The page's numbers are compared with those of the native program.
+    succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
+    let folder = root()?.join("tests/browser");
+    if is_older(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
+        succeed(Command::new(&npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
+    }
+    let results = folder.join("results/results.json");
+    if results.exists() {
+        std::fs::remove_file(&results).context("removing the results of the last run")?;
+    }
+    let mut playwright = Command::new(&npm);
+    playwright.args(["exec", "--no", "--", "playwright", "test"]).current_dir(&folder);
+    playwright.env("CHROMIUM", chromium);
+    if let Some(program) = native_program() {
+        playwright.env("MOTIONLENS", program);
+    }
+    let ended = playwright.status().context("npm did not start")?;
+    let count = read_results(&results)?;
+    if !ended.success() && count.failed == 0 {
+        bail!("playwright ended with {ended} before every test had run");
+    }
+    Ok(count)
+}
+
+/// `motionlens` lies beside this program, wherever the target folder is.
+fn native_program() -> Option<std::path::PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    Some(program.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Whether a made file is missing or was made before its source last changed.
+fn is_older(made: &Path, source: &Path) -> bool {
+    let changed = |file: &Path| file.metadata().and_then(|data| data.modified()).ok();
+    changed(made).is_none_or(|made| changed(source).is_some_and(|source| made < source))
+}
+
+fn read_results(file: &Path) -> Result<Count> {
+    let text =
+        std::fs::read_to_string(file).context("playwright wrote no results: its messages are above")?;
+    let results: serde_json::Value = serde_json::from_str(&text).context("playwright's results")?;
+    let number = |name: &str| results["stats"][name].as_u64().unwrap_or_default() as usize;
+    Ok(Count {
+        passed: number("expected"),
+        // A test that passed only when repeated is not to be trusted.
+        failed: number("unexpected") + number("flaky"),
+        skipped: number("skipped"),
+    })
+}

@@ -178,16 +178,40 @@ impl<B: Backend> MsNet<B> {
         Ok(self.pass(0, PassInput::Blocks(x)))
     }
 
+    /// Features of stage `index` before its motion module: a forward pass that stops there.
+    ///
+    /// # Errors
+    /// As [`Self::begin`] and [`Self::advance`]; [`Error::UnknownStage`] when there is no such stage.
+    pub fn features(
+        &self,
+        b: &B,
+        clip: &HostTensor,
+        index: usize,
+        estimation: &Estimation,
+    ) -> Result<B::Tensor> {
+        let Some((stage, _)) = self.stages.get(index) else { return Err(self.no_stage(index)) };
+        let mut pass = self.begin(b, clip)?;
+        while pass.next < index {
+            self.advance(b, &mut pass, estimation, Mode::EVAL)?;
+        }
+        let (PassInput::Blocks(x) | PassInput::Motion(x)) = &pass.input;
+        stage.forward(b, x, pass.frames, Statistics::Running)
+    }
+
     /// A pass that takes up after the blocks of stage `index`, before its motion module: `[B*T, h, w, C]`.
     ///
     /// # Errors
     /// [`Error::UnknownStage`] when there is no such stage.
     pub fn begin_at(&self, index: usize, features: B::Tensor) -> Result<Pass<B::Tensor>> {
         if index >= self.stages.len() {
-            let known = self.stage_names().map(str::to_owned).collect();
-            return Err(Error::UnknownStage { found: format!("number {index}"), known });
+            return Err(self.no_stage(index));
         }
         Ok(self.pass(index, PassInput::Motion(features)))
+    }
+
+    fn no_stage(&self, index: usize) -> Error {
+        let known = self.stage_names().map(str::to_owned).collect();
+        Error::UnknownStage { found: format!("number {index}"), known }
     }
 
     fn pass(&self, next: usize, input: PassInput<B::Tensor>) -> Pass<B::Tensor> {

@@ -165,6 +165,8 @@ fn trimmed(shape: &[usize]) -> &[usize] {
 
 /// The published names (MSNet release; MobileNetV2 as in the TSM release).
 pub mod names {
+    use crate::config::{Backbone, MOBILENET_STAGE_ENDS};
+
     /// A convolution and the norm that follows it.
     pub struct LayerName {
         /// Prefix of `.weight` and `.bias`.
@@ -239,6 +241,30 @@ pub mod names {
     /// Prefix of the classifier's `.weight` and `.bias`.
     pub const CLASSIFIER: &str = "new_fc";
 
+    /// The stage of the backbone that a parameter belongs to; `None` for motion modules and the classifier.
+    pub fn stage_of(backbone: Backbone, name: &str) -> Option<&'static str> {
+        let mut parts = name.strip_prefix("base_model.")?.split('.');
+        let (part, number) = (parts.next()?, parts.next());
+        let index = match part {
+            "conv1" | "bn1" => 0,
+            "features" => {
+                let feature: usize = number?.parse().ok()?;
+                MOBILENET_STAGE_ENDS.iter().position(|&end| feature <= end)?
+            }
+            _ => part.strip_prefix("layer")?.parse().ok()?,
+        };
+        backbone.stages().get(index).copied()
+    }
+
+    /// The shape under which the release stores a parameter: a ResNet's classifier is a Conv1d.
+    pub fn published_shape(backbone: Backbone, name: &str, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if !backbone.is_mobilenet() && name.strip_prefix(CLASSIFIER) == Some(".weight") {
+            shape.push(1);
+        }
+        shape
+    }
+
     /// Stored by the release but never used: counters, and a ResNet's second norm.
     pub(super) fn is_dead(name: &str) -> bool {
         name.ends_with(".num_batches_tracked") || name.starts_with("base_model.bn2.")
@@ -273,6 +299,17 @@ mod tests {
         let bytes = one("layer", vec![0.0, f32::NAN]).to_safetensors(false).unwrap();
         let message = Weights::from_safetensors(&bytes).unwrap_err().to_string();
         assert!(message.contains("\"layer\"") && message.contains("element 1"), "{message}");
+    }
+
+    #[test]
+    fn every_parameter_has_its_stage() {
+        use crate::config::Backbone::{MobileNetV2, TsmResNet18};
+        assert_eq!(names::stage_of(MobileNetV2, "base_model.features.6.conv.0.weight"), Some("stage3"));
+        assert_eq!(names::stage_of(MobileNetV2, "base_model.features.7.conv.0.weight"), Some("stage4"));
+        assert_eq!(names::stage_of(TsmResNet18, "base_model.layer2.0.conv1.weight"), Some("res3"));
+        assert_eq!(names::stage_of(TsmResNet18, "base_model.bn1.bias"), Some("stem"));
+        assert_eq!(names::stage_of(TsmResNet18, "base_model.flow_refinement.conv1.0.weight"), None);
+        assert_eq!(names::stage_of(TsmResNet18, "new_fc.weight"), None);
     }
 
     #[test]

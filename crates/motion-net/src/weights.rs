@@ -271,7 +271,7 @@ pub mod names {
     }
 
     /// Part of some motion module.
-    pub(super) fn is_motion(name: &str) -> bool {
+    pub(crate) fn is_motion(name: &str) -> bool {
         name.starts_with("base_model.chnl_reduction") || name.starts_with("base_model.flow_refinement")
     }
 }

@@ -1,0 +1,192 @@
+//! Batch norm with the batch's own statistics: `[N, H, W, C]` in and out, its activation fused.
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+
+use super::epilogue::{PIECE, activate, passes};
+use super::parallel::{for_pieces, sum_shares, vectorised};
+use super::values::{slice, tensor, values};
+use crate::backend::Activation;
+use crate::config::BATCH_NORM_EPSILON;
+
+/// Mean and variance of each channel over all positions.
+pub(super) struct Moments {
+    /// Mean.
+    pub(super) mean: Vec<f32>,
+    /// Biased variance: divided by the number of positions.
+    pub(super) variance: Vec<f32>,
+}
+
+/// One pass over memory: each piece is summed twice while it is in the cache (mean, then squared distances from
+/// it), and the pieces are merged in f64 (Chan et al. 1979), so nothing is lost to cancellation.
+pub(super) fn moments(x: &[f32], channels: usize) -> Moments {
+    let positions = x.len() / channels;
+    let rows = (PIECE / channels).max(1);
+    let pieces = positions.div_ceil(rows);
+    let mut partial = vec![0.0; pieces * 2 * channels];
+    for_pieces(&mut partial, 2 * channels, |i, partial| {
+        let x = &x[i * rows * channels..((i + 1) * rows).min(positions) * channels];
+        let (mean, square) = partial.split_at_mut(channels);
+        vectorised(|| {
+            for x in x.chunks_exact(channels) {
+                for (mean, x) in mean.iter_mut().zip(x) {
+                    *mean += x;
+                }
+            }
+            let share = channels as f32 / x.len() as f32;
+            for mean in mean.iter_mut() {
+                *mean *= share;
+            }
+            for x in x.chunks_exact(channels) {
+                for ((square, mean), x) in square.iter_mut().zip(mean.iter()).zip(x) {
+                    *square += (x - mean) * (x - mean);
+                }
+            }
+        });
+    });
+    let merged = (0..channels).map(|c| {
+        let (mut count, mut mean, mut square) = (0.0_f64, 0.0_f64, 0.0_f64);
+        for (i, part) in partial.chunks_exact(2 * channels).enumerate() {
+            let more = (((i + 1) * rows).min(positions) - i * rows) as f64;
+            let distance = f64::from(part[c]) - mean;
+            square += f64::from(part[channels + c]) + distance * distance * count * more / (count + more);
+            count += more;
+            mean += distance * more / count;
+        }
+        (mean as f32, (square / count) as f32)
+    });
+    let (mean, variance) = merged.unzip();
+    Moments { mean, variance }
+}
+
+/// activation(scale * (x - mean) / sqrt(variance + eps) + shift), where mean and variance are those of x itself,
+/// with its way back through all of them.
+pub(super) struct BatchNorm {
+    mean: Vec<f32>,
+    /// 1 / sqrt(variance + eps).
+    inverse: Vec<f32>,
+    activation: Activation,
+}
+
+impl BatchNorm {
+    /// For an x of these moments.
+    pub(super) fn new(moments: &Moments, activation: Activation) -> Self {
+        let inverse =
+            moments.variance.iter().map(|v| (1.0 / (f64::from(*v) + BATCH_NORM_EPSILON).sqrt()) as f32);
+        Self { mean: moments.mean.clone(), inverse: inverse.collect(), activation }
+    }
+
+    /// (factor, term) of each channel: normalised and scaled is `factor * x + term`.
+    fn line(&self, scale: &[f32], shift: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let factor: Vec<f32> = scale.iter().zip(&self.inverse).map(|(s, i)| s * i).collect();
+        let term = shift.iter().zip(&factor).zip(&self.mean).map(|((s, f), m)| s - f * m).collect();
+        (factor, term)
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        scale: &CpuStorage,
+        scale_layout: &Layout,
+        shift: &CpuStorage,
+        shift_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, channels) = (slice(x, x_layout)?, self.mean.len());
+        let (factor, term) = self.line(slice(scale, scale_layout)?, slice(shift, shift_layout)?);
+        let size = (PIECE / channels).max(1) * channels;
+        let activation = self.activation;
+        let mut y = vec![0.0; x.len()];
+        for_pieces(&mut y, size, |i, y| {
+            let x = &x[i * size..i * size + y.len()];
+            vectorised(|| {
+                for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                    for (((y, x), factor), term) in y.iter_mut().zip(x).zip(&factor).zip(&term) {
+                        *y = activate(x * factor + term, activation);
+                    }
+                }
+            });
+        });
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    /// With g the gradient before the activation and z the normalised x, both over M positions:
+    /// shift gets sum g, scale gets sum g z, x gets factor (g - sum g / M - z sum(g z) / M)
+    /// (Ioffe & Szegedy 2015, Sec. 3).
+    fn bwd(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        shift: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (channels, activation) = (self.mean.len(), self.activation);
+        let (factor, term) = self.line(&values(scale)?, &values(shift)?);
+        let grad = grad.contiguous()?;
+        let (values_x, grad) = (values(x)?, values(&grad)?);
+        let rows = (PIECE / channels).max(1);
+        let size = rows * channels;
+        let positions = values_x.len() / channels;
+        // First sum g, then sum g (x - mean); the factor `inverse` of z comes afterwards.
+        let sums = sum_shares(positions.div_ceil(rows), 2 * channels, |share, sums| {
+            let mut part = vec![0.0; 2 * channels];
+            for i in share {
+                let range = i * size..((i + 1) * size).min(values_x.len());
+                part.fill(0.0);
+                let (shifts, scales) = part.split_at_mut(channels);
+                vectorised(|| {
+                    let rows = values_x[range.clone()].chunks_exact(channels);
+                    for (x, g) in rows.zip(grad[range.clone()].chunks_exact(channels)) {
+                        for c in 0..channels {
+                            let y = activate(x[c] * factor[c] + term[c], activation);
+                            let g = if passes(y, activation) { g[c] } else { 0.0 };
+                            shifts[c] += g;
+                            scales[c] += g * (x[c] - self.mean[c]);
+                        }
+                    }
+                });
+                for (sum, part) in sums.iter_mut().zip(&part) {
+                    *sum += part;
+                }
+            }
+        });
+        let (shifts, scales) = sums.split_at(channels);
+        let scales: Vec<f32> = scales.iter().zip(&self.inverse).map(|(s, i)| s * i).collect();
+        let grad_x = if x.track_op() {
+            let count = positions as f32;
+            // x's gradient is factor * g - (slope * x + offset).
+            let slope: Vec<f32> =
+                (0..channels).map(|c| factor[c] * self.inverse[c] * scales[c] / count).collect();
+            let offset: Vec<f32> =
+                (0..channels).map(|c| factor[c] * shifts[c] / count - slope[c] * self.mean[c]).collect();
+            let mut out = vec![0.0; values_x.len()];
+            for_pieces(&mut out, size, |i, out| {
+                let range = i * size..i * size + out.len();
+                let rows = values_x[range.clone()].chunks_exact(channels);
+                let rows = rows.zip(grad[range].chunks_exact(channels));
+                vectorised(|| {
+                    for (out, (x, g)) in out.chunks_exact_mut(channels).zip(rows) {
+                        for c in 0..channels {
+                            let y = activate(x[c] * factor[c] + term[c], activation);
+                            let g = if passes(y, activation) { g[c] } else { 0.0 };
+                            out[c] = factor[c] * g - (slope[c] * x[c] + offset[c]);
+                        }
+                    }
+                });
+            });
+            Some(tensor(out, x.dims())?)
+        } else {
+            None
+        };
+        let of = |wanted: &Tensor, sums: &[f32]| {
+            wanted.track_op().then(|| tensor(sums.to_vec(), wanted.dims())).transpose()
+        };
+        Ok((grad_x, of(scale, &scales)?, of(shift, shifts)?))
+    }
+}

@@ -1,0 +1,221 @@
+//! activation(norm(convolution(shift(x)) + bias + residual)): builds a layer, and picks how it runs.
+//!
+//! - Nothing to learn: the norm is folded into weight and bias once, and one pass does it all.
+//! - To learn, stored statistics: the same fold, made at every run in operations that lead the gradient back.
+//! - To learn, the batch's statistics: convolution, then batch norm with its activation.
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::batch_norm::{BatchNorm, moments};
+use super::dense::{self, Dense, Geometry};
+use super::depthwise::{self, Depthwise};
+use super::epilogue::AddActivate;
+use super::values::{activation, misshapen, tensor, values};
+use super::{failed, temporal_shift};
+use crate::backend::{Activation, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
+use crate::config::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
+use crate::{Error, Result};
+
+/// A convolution ready to run.
+pub struct Conv {
+    spec: ConvSpec,
+    /// Norm folded in, weight packed: what inference runs on. Absent where something is to be learnt.
+    folded: Option<Folded>,
+    /// What it was made of, for the batch's statistics and for learning.
+    weight: Tensor,
+    bias: Tensor,
+    norm: Option<NormParameters<Tensor>>,
+}
+
+/// Weight `[C', k, k, C]`, or `[k, k, C]` for a depthwise one, and bias `[C']`.
+struct Folded {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Conv {
+    /// Checks the parameters and folds what can be folded.
+    pub(super) fn build(spec: ConvSpec, parameters: ConvParameters<Tensor>) -> Result<Self> {
+        let ConvSpec { input, output, kernel, stride, depthwise, .. } = spec;
+        let ConvParameters { weight, bias, norm } = parameters;
+        if input * output * stride == 0 || kernel % 2 == 0 || (depthwise && input != output) {
+            return Err(misshapen(
+                "conv",
+                &weight,
+                format!(
+                    "an odd kernel, a stride and channel counts above 0, and as many channels out as in if \
+                     depthwise; the layer asks for kernel {kernel}, stride {stride}, {input} to {output} channels"
+                ),
+            ));
+        }
+        let expected = [output, if depthwise { 1 } else { input }, kernel, kernel];
+        if weight.dims() != expected || weight.dtype() != DType::F32 {
+            return Err(misshapen("conv weight", &weight, format!("{expected:?} in f32")));
+        }
+        let norms = norm.iter().flat_map(|norm| {
+            [
+                ("conv norm scale", &norm.scale),
+                ("conv norm shift", &norm.shift),
+                ("conv norm mean", &norm.mean),
+                ("conv norm variance", &norm.variance),
+            ]
+        });
+        for (name, vector) in bias.iter().map(|bias| ("conv bias", bias)).chain(norms) {
+            if vector.dims() != [output] || vector.dtype() != DType::F32 {
+                return Err(misshapen(name, vector, format!("[{output}] in f32")));
+            }
+        }
+        let bias = bias.map_or_else(|| Tensor::zeros(output, DType::F32, &Device::Cpu), Ok)?;
+        let learnt = [&weight, &bias].into_iter().chain(norm.iter().flat_map(|n| [&n.scale, &n.shift]));
+        let learnt = learnt.into_iter().any(Tensor::track_op);
+        let mut conv = Self { spec, folded: None, weight, bias, norm };
+        if !learnt {
+            conv.folded = Some(conv.fold()?);
+        }
+        Ok(conv)
+    }
+
+    /// The weight with its channels last.
+    fn packed(&self, weight: &Tensor) -> Result<Tensor> {
+        let ConvSpec { input, output, kernel, depthwise, .. } = self.spec;
+        Ok(match (depthwise, kernel) {
+            (true, _) => weight.reshape((output, kernel * kernel))?.t()?.contiguous()?,
+            (false, 1) => weight.reshape((output, input))?,
+            (false, _) => weight.permute((0, 2, 3, 1))?.contiguous()?,
+        })
+    }
+
+    /// norm(w x + b) = w' x + b' with the stored statistics.
+    fn fold(&self) -> Result<Folded> {
+        let Some(norm) = &self.norm else {
+            return Ok(Folded { weight: self.packed(&self.weight)?, bias: self.bias.clone() });
+        };
+        let deviation = (norm.variance.detach() + BATCH_NORM_EPSILON)?.sqrt()?;
+        let factor = norm.scale.div(&deviation)?;
+        let weight = self.weight.broadcast_mul(&factor.reshape((self.spec.output, 1, 1, 1))?)?;
+        let bias = ((&self.bias - norm.mean.detach())? * &factor)?;
+        Ok(Folded { weight: self.packed(&weight)?, bias: (bias + &norm.shift)? })
+    }
+
+    /// `[N, H, W, C]` to `[N, H', W', C']`.
+    pub(super) fn forward(&self, input: ConvInput<'_, Tensor>) -> Result<Tensor> {
+        let ConvSpec { input: channels, output, kernel, stride, .. } = self.spec;
+        let [n, h, w, c] = activation("conv2d", input.x)?;
+        if c != channels {
+            return Err(misshapen("conv2d", input.x, format!("[N, H, W, {channels}]")));
+        }
+        let geometry = Geometry { n, h, w, input: channels, output, kernel, stride };
+        if let Some(residual) = input.residual
+            && residual.dims() != geometry.out_shape()
+        {
+            return Err(misshapen("conv2d residual", residual, format!("{:?}", geometry.out_shape())));
+        }
+        let x = match input.shift {
+            Some(frames) => temporal_shift::temporal_shift(input.x, frames)?,
+            None => input.x.contiguous()?,
+        };
+        let residual = input.residual.map(Tensor::contiguous).transpose()?;
+        match (&self.norm, input.statistics) {
+            (Some(norm), Statistics::Batch) => self.with_batch_statistics(geometry, &x, residual, norm),
+            _ => match &self.folded {
+                Some(folded) => self.run(geometry, &x, residual, folded),
+                None => self.run(geometry, &x, residual, &self.fold()?),
+            },
+        }
+    }
+
+    fn run(
+        &self,
+        geometry: Geometry,
+        x: &Tensor,
+        residual: Option<Tensor>,
+        folded: &Folded,
+    ) -> Result<Tensor> {
+        let tracked = [x, &folded.weight, &folded.bias].into_iter().chain(&residual).any(Tensor::track_op);
+        if tracked {
+            let inner = if residual.is_some() { Activation::None } else { self.spec.activation };
+            let sum = self.convolve(geometry, inner, x, folded)?;
+            return Ok(match residual {
+                Some(residual) => sum.apply_op2(&residual, AddActivate(self.spec.activation))?,
+                None => sum,
+            });
+        }
+        let convolve = if self.spec.depthwise { depthwise::convolve } else { dense::convolve };
+        let residual = residual.as_ref().map(values).transpose()?;
+        let out = convolve(
+            geometry,
+            &values(x)?,
+            &values(&folded.weight)?,
+            &values(&folded.bias)?,
+            residual.as_deref(),
+            self.spec.activation,
+        );
+        Ok(tensor(out, &geometry.out_shape())?)
+    }
+
+    fn convolve(
+        &self,
+        geometry: Geometry,
+        activation: Activation,
+        x: &Tensor,
+        folded: &Folded,
+    ) -> Result<Tensor> {
+        let Folded { weight, bias } = folded;
+        let bias = bias.contiguous()?;
+        Ok(if self.spec.depthwise {
+            x.apply_op3(weight, &bias, Depthwise { geometry, activation })?
+        } else {
+            x.apply_op3(weight, &bias, Dense { geometry, activation })?
+        })
+    }
+
+    fn with_batch_statistics(
+        &self,
+        geometry: Geometry,
+        x: &Tensor,
+        residual: Option<Tensor>,
+        norm: &NormParameters<Tensor>,
+    ) -> Result<Tensor> {
+        if geometry.positions() < 2 {
+            return Err(misshapen(
+                "batch norm",
+                x,
+                "more than one position over the batch to take statistics of; use a larger batch or picture",
+            ));
+        }
+        let plain = Folded { weight: self.packed(&self.weight)?, bias: self.bias.clone() };
+        let sum = self.convolve(geometry, Activation::None, x, &plain)?;
+        let moments = moments(&values(&sum)?, geometry.output);
+        move_towards(&norm.mean, &moments.mean, 1.0)?;
+        let positions = geometry.positions() as f64;
+        move_towards(&norm.variance, &moments.variance, positions / (positions - 1.0))?;
+        let activation = self.spec.activation;
+        let inner = if residual.is_some() { Activation::None } else { activation };
+        let (scale, shift) = (norm.scale.contiguous()?, norm.shift.contiguous()?);
+        let y = sum.apply_op3(&scale, &shift, BatchNorm::new(&moments, inner))?;
+        Ok(match residual {
+            Some(residual) => y.apply_op2(&residual, AddActivate(activation))?,
+            None => y,
+        })
+    }
+}
+
+/// The stored statistic moves a tenth of the way towards the batch's.
+fn move_towards(stored: &Tensor, batch: &[f32], factor: f64) -> Result<()> {
+    if !stored.is_variable() {
+        return Err(failed(
+            "batch statistics need running statistics that can be updated; pass them as candle variables, or run \
+             with Statistics::Running",
+        ));
+    }
+    let moved = {
+        let now = values(stored)?;
+        let moved = now.iter().zip(batch).map(|(now, batch)| {
+            let (now, batch) = (f64::from(*now), f64::from(*batch) * factor);
+            (now + BATCH_NORM_MOMENTUM * (batch - now)) as f32
+        });
+        tensor(moved.collect(), stored.dims())?
+    };
+    // `from_tensor` shares the storage of a tensor that is a variable already.
+    Var::from_tensor(stored)?.set(&moved).map_err(Error::from)
+}

@@ -1,0 +1,169 @@
+//! Correlation: two `[N, H, W, C]` in, `[N, H, W, P*P]` out: relu(<first(y, x), second(y + dy, x + dx)>), dy-major,
+//! 0 where the neighbour is outside the map.
+//!
+//! One matrix product gives a whole line of `first` against all lines of `second` that its windows reach; the
+//! windows are then read out of the products. The way back is the same with the gradient laid out as a matrix.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+
+use super::gemm::{Matrix, multiply};
+use super::parallel::for_pieces;
+use super::values::{activation, misshapen, slice, tensor, values};
+use crate::Result;
+
+/// See [`crate::Backend::correlation`].
+pub(super) fn correlation(first: &Tensor, second: &Tensor, patch: usize) -> Result<Tensor> {
+    let search = Search::new("correlation", first, second, patch)?;
+    Ok(first.contiguous()?.apply_op2(&second.contiguous()?, search)?)
+}
+
+/// Lengths of a search.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search {
+    pub(super) n: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    c: usize,
+    pub(super) patch: usize,
+}
+
+impl Search {
+    pub(super) fn new(
+        operation: &'static str,
+        first: &Tensor,
+        second: &Tensor,
+        patch: usize,
+    ) -> Result<Self> {
+        let [n, h, w, c] = activation(operation, first)?;
+        if activation(operation, second)? != [n, h, w, c] {
+            return Err(misshapen(operation, second, format!("{:?}, as the first", first.dims())));
+        }
+        if patch % 2 == 0 {
+            return Err(misshapen(operation, first, format!("an odd patch beside it, found patch {patch}")));
+        }
+        Ok(Self { n, h, w, c, patch })
+    }
+
+    /// Lines that a window around line `y` reaches.
+    fn lines(&self, y: usize) -> std::ops::Range<usize> {
+        let radius = self.patch / 2;
+        y.saturating_sub(radius)..(y + radius + 1).min(self.h)
+    }
+
+    /// One line (counted over all frames) of an activation.
+    fn line<'a>(&self, x: &'a [f32], line: usize) -> Matrix<'a> {
+        let size = self.w * self.c;
+        Matrix::new(&x[line * size..(line + 1) * size], self.w, self.c)
+    }
+
+    /// The lines that a window around this line reaches, as one matrix.
+    fn around<'a>(&self, x: &'a [f32], line: usize) -> Matrix<'a> {
+        let (frame, lines) = (line / self.h * self.h, self.lines(line % self.h));
+        let size = self.w * self.c;
+        let x = &x[(frame + lines.start) * size..(frame + lines.end) * size];
+        Matrix::new(x, lines.len() * self.w, self.c)
+    }
+
+    /// Products of each position of a line of `first` with every position of the lines of `second` around it.
+    pub(super) fn products(&self, first: &[f32], second: &[f32], line: usize) -> Vec<f32> {
+        let mut products = vec![0.0; self.w * self.lines(line % self.h).len() * self.w];
+        multiply(self.line(first, line), self.around(second, line).transposed(), &mut products, false);
+        products
+    }
+
+    /// Calls `visit(offset in the window, offset in the position's products, length)` for the parts of the window
+    /// around (line, column) that are inside the map.
+    fn parts(&self, line: usize, column: usize, mut visit: impl FnMut(usize, usize, usize)) {
+        let (radius, y) = (self.patch / 2, line % self.h);
+        let lines = self.lines(y);
+        let (from, to) = (column.saturating_sub(radius), (column + radius + 1).min(self.w));
+        for (i, other) in lines.enumerate() {
+            let in_window = (other + radius - y) * self.patch + from + radius - column;
+            visit(in_window, i * self.w + from, to - from);
+        }
+    }
+
+    /// The window of one position, read out of its line's products.
+    pub(super) fn window(&self, products: &[f32], line: usize, column: usize, scores: &mut [f32]) {
+        let length = products.len() / self.w;
+        let products = &products[column * length..(column + 1) * length];
+        scores.fill(0.0);
+        self.parts(line, column, |to, from, length| {
+            for (score, product) in scores[to..to + length].iter_mut().zip(&products[from..from + length]) {
+                *score = product.max(0.0);
+            }
+        });
+    }
+
+    /// Gradient of `first`, or of `second` when looking `back`, from the gradient before the relu.
+    ///
+    /// Seen from `second`, the position (y, x) is the neighbour (-dy, -dx) of each of its neighbours.
+    fn gradient(&self, other: &[f32], grad: impl Fn(usize) -> f32 + Sync, back: bool) -> Vec<f32> {
+        let area = self.patch * self.patch;
+        let mut out = vec![0.0; self.n * self.h * self.w * self.c];
+        for_pieces(&mut out, self.w * self.c, |line, out| {
+            let lines = self.lines(line % self.h);
+            let length = lines.len() * self.w;
+            let first_line = line / self.h * self.h + lines.start;
+            let mut matrix = vec![0.0; self.w * length];
+            for (column, row) in matrix.chunks_exact_mut(length).enumerate() {
+                self.parts(line, column, |in_window, from, count| {
+                    for i in 0..count {
+                        row[from + i] = if back {
+                            let neighbour = first_line * self.w + from + i;
+                            grad(neighbour * area + area - 1 - (in_window + i))
+                        } else {
+                            grad((line * self.w + column) * area + in_window + i)
+                        };
+                    }
+                });
+            }
+            multiply(Matrix::new(&matrix, self.w, length), self.around(other, line), out, false);
+        });
+        out
+    }
+}
+
+impl CustomOp2 for Search {
+    fn name(&self) -> &'static str {
+        "correlation"
+    }
+
+    fn cpu_fwd(
+        &self,
+        first: &CpuStorage,
+        first_layout: &Layout,
+        second: &CpuStorage,
+        second_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (first, second) = (slice(first, first_layout)?, slice(second, second_layout)?);
+        let area = self.patch * self.patch;
+        let mut scores = vec![0.0; self.n * self.h * self.w * area];
+        for_pieces(&mut scores, self.w * area, |line, scores| {
+            let products = self.products(first, second, line);
+            for (column, scores) in scores.chunks_exact_mut(area).enumerate() {
+                self.window(&products, line, column, scores);
+            }
+        });
+        Ok((CpuStorage::F32(scores), Shape::from((self.n, self.h, self.w, area))))
+    }
+
+    fn bwd(
+        &self,
+        first: &Tensor,
+        second: &Tensor,
+        scores: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let (scores, grad) = (values(scores)?, values(&grad)?);
+        let grad = |i: usize| if scores[i] > 0.0 { grad[i] } else { 0.0 };
+        let of = |wanted: &Tensor, other: &Tensor, back: bool| {
+            wanted
+                .track_op()
+                .then(|| tensor(self.gradient(&*values(other)?, grad, back), wanted.dims()))
+                .transpose()
+        };
+        Ok((of(first, second, false)?, of(second, first, true)?))
+    }
+}

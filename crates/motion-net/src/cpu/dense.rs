@@ -1,0 +1,271 @@
+//! Dense convolution as a matrix product: `[N, H, W, C]` in, `[N, H', W', C']` out.
+//!
+//! The windows of a band of output lines are laid out as the rows of a matrix (`patches`), small enough to stay
+//! in the cache, and multiplied with the weight `[C', k*k*C]`. A 1x1 convolution of stride 1 needs no patches:
+//! the activation itself is the matrix. The way back lays them out again rather than keeping them.
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+
+use super::epilogue::{before, finish};
+use super::gemm::{Matrix, multiply};
+use super::parallel::{for_pieces, sum_shares, threads, vectorised};
+use super::values::{slice, tensor, values};
+use crate::backend::Activation;
+
+/// Values of the patches that one task lays out at a time: 1 MiB, half of a core's usual L2 cache.
+const PATCHES: usize = 256 * 1024;
+/// Positions below which a matrix product is too small to be fast.
+const POSITIONS: usize = 192;
+
+/// Lengths of one convolution, dense or depthwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Geometry {
+    /// Frames.
+    pub(super) n: usize,
+    /// Lines that come in.
+    pub(super) h: usize,
+    /// Columns that come in.
+    pub(super) w: usize,
+    /// Channels that come in.
+    pub(super) input: usize,
+    /// Channels that go out.
+    pub(super) output: usize,
+    /// Side of the kernel.
+    pub(super) kernel: usize,
+    /// Step of the output grid.
+    pub(super) stride: usize,
+}
+
+impl Geometry {
+    /// Lines that go out: with padding `kernel / 2` and an odd kernel, its side does not matter.
+    pub(super) fn out_h(&self) -> usize {
+        (self.h - 1) / self.stride + 1
+    }
+
+    /// Columns that go out.
+    pub(super) fn out_w(&self) -> usize {
+        (self.w - 1) / self.stride + 1
+    }
+
+    /// Positions that go out, over all frames.
+    pub(super) fn positions(&self) -> usize {
+        self.n * self.out_h() * self.out_w()
+    }
+
+    /// Length of the output's axes.
+    pub(super) fn out_shape(&self) -> [usize; 4] {
+        [self.n, self.out_h(), self.out_w(), self.output]
+    }
+
+    /// Values of one window.
+    fn window(&self) -> usize {
+        self.kernel * self.kernel * self.input
+    }
+
+    /// The activation itself is the matrix of windows.
+    fn pointwise(&self) -> bool {
+        self.kernel == 1 && self.stride == 1
+    }
+
+    /// Output lines in a band that one task works on.
+    fn band_lines(&self, lines: usize) -> usize {
+        let positions = (PATCHES / self.window()).max(POSITIONS);
+        // No longer than a core's share, or some cores would stand idle.
+        (positions / self.out_w()).min(lines.div_ceil(threads())).max(1)
+    }
+
+    /// Calls `visit(offset in the window, offset in x, length)` for each run of values that the window at output
+    /// line `line` (counted over all frames) and column `column` holds of the activation; the rest is padding.
+    #[inline(always)]
+    fn runs(&self, line: usize, column: usize, mut visit: impl FnMut(usize, usize, usize)) {
+        let pad = self.kernel / 2;
+        let (n, y) = (line / self.out_h(), line % self.out_h() * self.stride);
+        let x = column * self.stride;
+        let (from, to) = (x.saturating_sub(pad), (x + pad + 1).min(self.w));
+        let skipped = from + pad - x;
+        for ky in 0..self.kernel {
+            let Some(y) = (y + ky).checked_sub(pad).filter(|y| *y < self.h) else { continue };
+            let in_window = (ky * self.kernel + skipped) * self.input;
+            visit(in_window, ((n * self.h + y) * self.w + from) * self.input, (to - from) * self.input);
+        }
+    }
+
+    /// Lays out the windows of some output lines.
+    fn lay_out(&self, x: &[f32], first_line: usize, patches: &mut [f32]) {
+        patches.fill(0.0);
+        for (i, patch) in patches.chunks_exact_mut(self.window()).enumerate() {
+            self.runs(first_line + i / self.out_w(), i % self.out_w(), |to, from, length| {
+                patch[to..to + length].copy_from_slice(&x[from..from + length]);
+            });
+        }
+    }
+
+    /// Adds windows of some output lines, all of one frame, to that frame's activation.
+    fn add_up(&self, patches: &[f32], first_line: usize, frame: &mut [f32]) {
+        let start = first_line / self.out_h() * frame.len();
+        vectorised(|| {
+            for (i, patch) in patches.chunks_exact(self.window()).enumerate() {
+                self.runs(first_line + i / self.out_w(), i % self.out_w(), |from, to, length| {
+                    let sums = &mut frame[to - start..to - start + length];
+                    for (sum, value) in sums.iter_mut().zip(&patch[from..from + length]) {
+                        *sum += value;
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// activation(convolution(x) + bias + residual); weight `[C', k*k*C]`.
+pub(super) fn convolve(
+    geometry: Geometry,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    residual: Option<&[f32]>,
+    activation: Activation,
+) -> Vec<f32> {
+    let g = geometry;
+    let weight = Matrix::new(weight, g.output, g.window()).transposed();
+    let mut out = vec![0.0; g.positions() * g.output];
+    let lines = g.n * g.out_h();
+    let band = g.band_lines(lines);
+    let size = band * g.out_w() * g.output;
+    for_pieces(&mut out, size, |i, out| {
+        let positions = out.len() / g.output;
+        if g.pointwise() {
+            let start = i * band * g.out_w();
+            let x = &x[start * g.input..(start + positions) * g.input];
+            multiply(Matrix::new(x, positions, g.input), weight, out, false);
+        } else {
+            let mut patches = vec![0.0; positions * g.window()];
+            g.lay_out(x, i * band, &mut patches);
+            multiply(Matrix::new(&patches, positions, g.window()), weight, out, false);
+        }
+        let residual = residual.map(|r| &r[i * size..i * size + out.len()]);
+        finish(out, bias, residual, activation);
+    });
+    out
+}
+
+/// Gradient of the weight: patches^T grad, summed over all positions.
+pub(super) fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
+    let g = geometry;
+    let lines = g.n * g.out_h();
+    let band = g.band_lines(lines);
+    let per_line = g.out_w();
+    sum_shares(lines, g.output * g.window(), |share, sum| {
+        let mut patches = Vec::new();
+        for first in share.clone().step_by(band) {
+            let count = band.min(share.end - first);
+            let positions = count * per_line;
+            let grad = &grad[first * per_line * g.output..][..positions * g.output];
+            let grad = Matrix::new(grad, positions, g.output).transposed();
+            let patches = if g.pointwise() {
+                &x[first * per_line * g.input..][..positions * g.input]
+            } else {
+                patches.resize(positions * g.window(), 0.0);
+                g.lay_out(x, first, &mut patches);
+                &patches
+            };
+            multiply(grad, Matrix::new(patches, positions, g.window()), sum, true);
+        }
+    })
+}
+
+/// Gradient of the activation: grad weight, each window added where it came from.
+pub(super) fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+    let g = geometry;
+    let weight = Matrix::new(weight, g.output, g.window());
+    let mut out = vec![0.0; g.n * g.h * g.w * g.input];
+    if g.pointwise() {
+        let band = g.band_lines(g.n * g.h) * g.w;
+        for_pieces(&mut out, band * g.input, |i, out| {
+            let positions = out.len() / g.input;
+            let grad = &grad[i * band * g.output..][..positions * g.output];
+            multiply(Matrix::new(grad, positions, g.output), weight, out, false);
+        });
+        return out;
+    }
+    let band = g.band_lines(g.out_h());
+    for_pieces(&mut out, g.h * g.w * g.input, |n, frame| {
+        let mut patches = Vec::new();
+        for first in (0..g.out_h()).step_by(band) {
+            let positions = band.min(g.out_h() - first) * g.out_w();
+            let first = n * g.out_h() + first;
+            let grad = &grad[first * g.out_w() * g.output..][..positions * g.output];
+            patches.resize(positions * g.window(), 0.0);
+            multiply(Matrix::new(grad, positions, g.output), weight, &mut patches, false);
+            g.add_up(&patches, first, frame);
+        }
+    });
+    out
+}
+
+/// Sum of the gradient over all positions: the bias's own.
+pub(super) fn bias_gradient(channels: usize, grad: &[f32]) -> Vec<f32> {
+    let positions = grad.len() / channels;
+    sum_shares(positions, channels, |share, sum| {
+        vectorised(|| {
+            for grad in grad[share.start * channels..share.end * channels].chunks_exact(channels) {
+                for (sum, grad) in sum.iter_mut().zip(grad) {
+                    *sum += grad;
+                }
+            }
+        });
+    })
+}
+
+/// activation(convolution(x, weight) + bias) with its way back.
+pub(super) struct Dense {
+    /// Its lengths.
+    pub(super) geometry: Geometry,
+    /// What follows the bias.
+    pub(super) activation: Activation,
+}
+
+impl CustomOp3 for Dense {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let out = convolve(
+            self.geometry,
+            slice(x, x_layout)?,
+            slice(weight, weight_layout)?,
+            slice(bias, bias_layout)?,
+            None,
+            self.activation,
+        );
+        Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = before(grad, y, self.activation)?;
+        let grad = values(&grad)?;
+        let of = |wanted: &Tensor, work: &dyn Fn() -> candle_core::Result<Vec<f32>>| {
+            wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
+        };
+        Ok((
+            of(x, &|| Ok(input_gradient(self.geometry, &*values(weight)?, &grad)))?,
+            of(weight, &|| Ok(weight_gradient(self.geometry, &*values(x)?, &grad)))?,
+            of(bias, &|| Ok(bias_gradient(self.geometry.output, &grad)))?,
+        ))
+    }
+}

@@ -1,0 +1,81 @@
+//! Candle tensors in, their numbers as slices out (and back).
+
+use std::ops::{Deref, Range};
+
+use candle_core::{CpuStorage, DType, Device, Layout, Storage, StorageRef, Tensor};
+
+use crate::{Error, Result};
+
+/// Why a slice could not be had, in candle's own error type (custom operations must answer in it).
+pub(super) fn refuse(message: impl std::fmt::Display) -> candle_core::Error {
+    candle_core::Error::Msg(message.to_string())
+}
+
+/// The numbers of a contiguous f32 tensor, for as long as this lives.
+pub(super) struct Values<'a> {
+    storage: StorageRef<'a>,
+    range: Range<usize>,
+}
+
+/// Borrows a tensor's numbers.
+pub(super) fn values(tensor: &Tensor) -> candle_core::Result<Values<'_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let range = contiguous(layout)?;
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(_)) => Ok(Values { storage, range }),
+        _ => Err(refuse(format!("expected f32 numbers on the cpu, found {:?}", tensor.dtype()))),
+    }
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(all)) => &all[self.range.clone()],
+            _ => unreachable!("checked when it was borrowed"),
+        }
+    }
+}
+
+/// The same for what a custom operation is handed.
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    let range = contiguous(layout)?;
+    match storage {
+        CpuStorage::F32(all) => Ok(&all[range]),
+        _ => Err(refuse("expected f32 numbers")),
+    }
+}
+
+fn contiguous(layout: &Layout) -> candle_core::Result<Range<usize>> {
+    let (start, end) =
+        layout.contiguous_offsets().ok_or_else(|| refuse("expected a contiguous tensor (our own bug)"))?;
+    Ok(start..end)
+}
+
+/// A tensor of these numbers.
+pub(super) fn tensor(data: Vec<f32>, shape: &[usize]) -> candle_core::Result<Tensor> {
+    Tensor::from_vec(data, shape, &Device::Cpu)
+}
+
+/// What an operation says of an input that it does not take.
+pub(super) fn misshapen(operation: &'static str, x: &Tensor, expected: impl Into<String>) -> Error {
+    Error::Shape { operation, found: x.dims().to_vec(), expected: expected.into() }
+}
+
+/// An activation's four lengths, none of them zero.
+pub(super) fn activation(operation: &'static str, x: &Tensor) -> Result<[usize; 4]> {
+    match *x.dims() {
+        [n, h, w, c] if n * h * w * c > 0 && x.dtype() == DType::F32 => Ok([n, h, w, c]),
+        _ => Err(misshapen(operation, x, "[N, H, W, C] in f32 with no empty axis")),
+    }
+}
+
+/// Clips in `n` frames.
+pub(super) fn clips(operation: &'static str, x: &Tensor, frames: usize) -> Result<usize> {
+    let n = x.dims().first().copied().unwrap_or(0);
+    if frames == 0 || n == 0 || n % frames != 0 {
+        return Err(misshapen(operation, x, format!("a first axis of whole clips of {frames} frames")));
+    }
+    Ok(n / frames)
+}

@@ -1,0 +1,29 @@
+// Short hands for the document. In: names and pictures. Out: elements.
+
+export const $ = (id) => document.getElementById(id);
+
+// element('p', {className: 'quiet'}, 'text', child…)
+export function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+// Show one of the worker's pictures at its own size; style sheets enlarge it.
+export function paint(canvas, picture) {
+  canvas.width = picture.width;
+  canvas.height = picture.height;
+  canvas.getContext('2d').putImageData(new ImageData(picture.rgba, picture.width, picture.height), 0, 0);
+  return canvas;
+}
+
+export function picture(picture, label) {
+  const canvas = paint(document.createElement('canvas'), picture);
+  canvas.setAttribute('role', 'img');
+  canvas.setAttribute('aria-label', label);
+  return canvas;
+}
+
+export const seconds = (time) => `${time.toFixed(2)} s`;
+export const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);

@@ -1,0 +1,87 @@
+// What stands beside the picture: actions, legend, settings, facts. In: the worker's messages. Out: text and choices.
+
+import { $, duration, element, percent } from './dom.js';
+
+export function showScores({ top }) {
+  $('scores').replaceChildren(
+    ...top.map(({ label, probability }) =>
+      element('li', {},
+        element('span', { textContent: label }),
+        element('b', { textContent: percent(probability) }),
+        bar(probability))),
+  );
+}
+
+function bar(probability) {
+  const bar = element('i', { ariaHidden: 'true' });
+  bar.style.setProperty('--share', probability);
+  return bar;
+}
+
+export function showLegend({ legend, confidence_range: [least, most], grid }) {
+  const { cells, input_px, source_px } = legend.speed;
+  fill($('speed'), [
+    [cells.toFixed(2), `cells of the ${grid.width} × ${grid.height} map`],
+    [input_px.toFixed(1), 'pixels of the network’s input'],
+    [source_px.toFixed(1), 'pixels of the video'],
+  ]);
+  $('speed').title = legend.text;
+  $('confidence-range').replaceChildren(
+    element('span', { textContent: `confidence ${least.toFixed(2)}` }),
+    element('i', { ariaHidden: 'true' }),
+    element('span', { textContent: most.toFixed(2) }),
+  );
+}
+
+export function showStages(stages, chosen, onChoose) {
+  const choices = stages.map(({ name, trained }) => {
+    const input = element('input', { type: 'radio', name: 'stage', value: name, checked: name === chosen });
+    input.addEventListener('change', () => onChoose(name));
+    const text = element('span', {}, name, ...(trained ? [] : [' ', element('small', { textContent: 'probe' })]));
+    return element('label', {}, input, text);
+  });
+  $('stages').querySelector('.segments').replaceChildren(...choices);
+}
+
+export function noteStage({ stage, probe }) {
+  $('stage-note').textContent = probe
+    ? `${stage} has no trained motion module: this is a probe, the correlation of its features as they are.`
+    : '';
+}
+
+export function chooseStage(name) {
+  check($('stages'), name);
+}
+
+export function chooseEstimator(name) {
+  check($('estimators'), name);
+}
+
+function check(group, value) {
+  for (const input of group.querySelectorAll('input')) input.checked = input.value === value;
+}
+
+export function showFacts({ source, indices, approximate }, scores) {
+  const frames = approximate ? 'near those asked for, by the browser’s player' : indices.map((i) => i + 1).join(', ');
+  const rotation = source.rotation ? `, turned by ${source.rotation}°` : '';
+  fill($('facts'), [
+    ['Video', `${source.width} × ${source.height}${rotation}, ${source.codec}`],
+    ['Frames shown', source.frames ? `${frames} of ${source.frames}` : frames],
+    ['Estimator', scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax'],
+    ['Backend', scores.backend],
+    ['Stages run', scores.ran.join(', ') || 'none'],
+    ['Stages kept', scores.reused.join(', ') || 'none'],
+  ]);
+  const rows = Object.entries(scores.ms).map(([part, ms]) =>
+    element('tr', {}, element('th', { scope: 'row', textContent: part }), element('td', { textContent: duration(ms) })));
+  $('times').tBodies[0].replaceChildren(...rows);
+}
+
+export function showNotes(notes) {
+  $('notes').replaceChildren(...notes.map((textContent) => element('p', { textContent })));
+}
+
+function fill(list, pairs) {
+  list.replaceChildren(...pairs.map(([term, text]) =>
+    element('div', {}, element('dt', { textContent: term }), element('dd', { textContent: text }))));
+}

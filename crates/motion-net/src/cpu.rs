@@ -24,9 +24,7 @@ use std::sync::atomic::AtomicU64;
 
 use candle_core::{D, Device, Tensor};
 
-use crate::backend::{
-    Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match,
-};
+use crate::backend::{Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match};
 use crate::config::Estimation;
 use crate::{Error, Result};
 pub use conv2d::Conv;

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
-use super::epilogue::{PIECE, activate, passes};
+use super::epilogue::{Limits, PIECE};
 use super::parallel::{for_pieces, sum_shares, vectorised};
 use super::values::{slice, tensor, values};
 use crate::backend::Activation;
@@ -64,7 +64,7 @@ pub(super) struct BatchNorm {
     mean: Vec<f32>,
     /// 1 / sqrt(variance + eps).
     inverse: Vec<f32>,
-    activation: Activation,
+    limits: Limits,
 }
 
 impl BatchNorm {
@@ -72,7 +72,7 @@ impl BatchNorm {
     pub(super) fn new(moments: &Moments, activation: Activation) -> Self {
         let inverse =
             moments.variance.iter().map(|v| (1.0 / (f64::from(*v) + BATCH_NORM_EPSILON).sqrt()) as f32);
-        Self { mean: moments.mean.clone(), inverse: inverse.collect(), activation }
+        Self { mean: moments.mean.clone(), inverse: inverse.collect(), limits: activation.into() }
     }
 
     /// (factor, term) of each channel: normalised and scaled is `factor * x + term`.
@@ -100,14 +100,14 @@ impl CustomOp3 for BatchNorm {
         let (x, channels) = (slice(x, x_layout)?, self.mean.len());
         let (factor, term) = self.line(slice(scale, scale_layout)?, slice(shift, shift_layout)?);
         let size = (PIECE / channels).max(1) * channels;
-        let activation = self.activation;
+        let limits = self.limits;
         let mut y = vec![0.0; x.len()];
         for_pieces(&mut y, size, |i, y| {
             let x = &x[i * size..i * size + y.len()];
             vectorised(|| {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     for (((y, x), factor), term) in y.iter_mut().zip(x).zip(&factor).zip(&term) {
-                        *y = activate(x * factor + term, activation);
+                        *y = limits.activate(x * factor + term);
                     }
                 }
             });
@@ -126,7 +126,7 @@ impl CustomOp3 for BatchNorm {
         _y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (channels, activation) = (self.mean.len(), self.activation);
+        let (channels, limits) = (self.mean.len(), self.limits);
         let (factor, term) = self.line(&values(scale)?, &values(shift)?);
         let grad = grad.contiguous()?;
         let (values_x, grad) = (values(x)?, values(&grad)?);
@@ -143,11 +143,15 @@ impl CustomOp3 for BatchNorm {
                 vectorised(|| {
                     let rows = values_x[range.clone()].chunks_exact(channels);
                     for (x, g) in rows.zip(grad[range.clone()].chunks_exact(channels)) {
-                        for c in 0..channels {
-                            let y = activate(x[c] * factor[c] + term[c], activation);
-                            let g = if passes(y, activation) { g[c] } else { 0.0 };
+                        // All of one length, so that the loop needs no checks inside and becomes vectors.
+                        let (factor, term, mean) =
+                            (&factor[..x.len()], &term[..x.len()], &self.mean[..x.len()]);
+                        let (shifts, scales, g) =
+                            (&mut shifts[..x.len()], &mut scales[..x.len()], &g[..x.len()]);
+                        for c in 0..x.len() {
+                            let g = limits.pass(g[c], x[c] * factor[c] + term[c]);
                             shifts[c] += g;
-                            scales[c] += g * (x[c] - self.mean[c]);
+                            scales[c] += g * (x[c] - mean[c]);
                         }
                     }
                 });
@@ -172,9 +176,10 @@ impl CustomOp3 for BatchNorm {
                 let rows = rows.zip(grad[range].chunks_exact(channels));
                 vectorised(|| {
                     for (out, (x, g)) in out.chunks_exact_mut(channels).zip(rows) {
-                        for c in 0..channels {
-                            let y = activate(x[c] * factor[c] + term[c], activation);
-                            let g = if passes(y, activation) { g[c] } else { 0.0 };
+                        let (factor, term, out) = (&factor[..x.len()], &term[..x.len()], &mut out[..x.len()]);
+                        let (slope, offset, g) = (&slope[..x.len()], &offset[..x.len()], &g[..x.len()]);
+                        for c in 0..x.len() {
+                            let g = limits.pass(g[c], x[c] * factor[c] + term[c]);
                             out[c] = factor[c] * g - (slope[c] * x[c] + offset[c]);
                         }
                     }

@@ -14,7 +14,7 @@ const LANES: usize = 32;
 
 /// The kernel's taps `(ky, y)` whose line `y` lies in the map, for the output line at `y * stride`.
 #[inline(always)]
-fn taps(centre: usize, kernel: usize, length: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+fn taps(centre: usize, kernel: usize, length: usize) -> impl Iterator<Item = (usize, usize)> {
     let pad = kernel / 2;
     let first = pad.saturating_sub(centre);
     let last = kernel.min(length + pad - centre);
@@ -23,12 +23,7 @@ fn taps(centre: usize, kernel: usize, length: usize) -> impl Iterator<Item = (us
 
 /// The output's taps `(ky, line)` that read the input line `y`.
 #[inline(always)]
-fn readers(
-    y: usize,
-    kernel: usize,
-    stride: usize,
-    length: usize,
-) -> impl Iterator<Item = (usize, usize)> + Clone {
+fn readers(y: usize, kernel: usize, stride: usize, length: usize) -> impl Iterator<Item = (usize, usize)> {
     let pad = kernel / 2;
     (0..kernel).filter_map(move |k| {
         let centre = (y + pad).checked_sub(k)?;
@@ -38,17 +33,12 @@ fn readers(
 
 /// `sums[c] = sum over terms (a, b) of left[a + c] * right[b + c]`.
 #[inline(always)]
-fn weighted(
-    sums: &mut [f32],
-    left: &[f32],
-    right: &[f32],
-    terms: impl Iterator<Item = (usize, usize)> + Clone,
-) {
+fn weighted(sums: &mut [f32], left: &[f32], right: &[f32], terms: &[(usize, usize)]) {
     let channels = sums.len();
     let whole = channels / LANES * LANES;
     for c in (0..whole).step_by(LANES) {
         let mut sum = [0.0_f32; LANES];
-        for (a, b) in terms.clone() {
+        for &(a, b) in terms {
             let (left, right) = (&left[a + c..a + c + LANES], &right[b + c..b + c + LANES]);
             for i in 0..LANES {
                 sum[i] += left[i] * right[i];
@@ -59,7 +49,7 @@ fn weighted(
     if whole < channels {
         let sums = &mut sums[whole..];
         sums.fill(0.0);
-        for (a, b) in terms {
+        for &(a, b) in terms {
             let (left, right) = (&left[a + whole..a + channels], &right[b + whole..b + channels]);
             for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
                 *sum += left * right;
@@ -85,13 +75,16 @@ pub(super) fn convolve(
     for_pieces(&mut out, size, |line, out| {
         let (n, y) = (line / out_h, line % out_h);
         vectorised(|| {
+            let mut terms = Vec::with_capacity(g.kernel * g.kernel);
             for (column, sums) in out.chunks_exact_mut(c).enumerate() {
-                let terms = taps(y * g.stride, g.kernel, g.h).flat_map(move |(ky, y)| {
-                    taps(column * g.stride, g.kernel, g.w).map(move |(kx, x)| {
-                        (((n * g.h + y) * g.w + x) * c, (ky * g.kernel + kx) * c)
-                    })
-                });
-                weighted(sums, x, weight, terms);
+                terms.clear();
+                for (ky, y) in taps(y * g.stride, g.kernel, g.h) {
+                    terms.extend(
+                        taps(column * g.stride, g.kernel, g.w)
+                            .map(|(kx, x)| (((n * g.h + y) * g.w + x) * c, (ky * g.kernel + kx) * c)),
+                    );
+                }
+                weighted(sums, x, weight, &terms);
             }
         });
         finish(out, bias, residual.map(|r| &r[line * size..(line + 1) * size]), activation);
@@ -108,13 +101,16 @@ fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> Vec<f32> 
     for_pieces(&mut out, g.w * c, |line, out| {
         let (n, y) = (line / g.h, line % g.h);
         vectorised(|| {
+            let mut terms = Vec::with_capacity(g.kernel * g.kernel);
             for (column, sums) in out.chunks_exact_mut(c).enumerate() {
-                let terms = readers(y, g.kernel, g.stride, out_h).flat_map(move |(ky, y)| {
-                    readers(column, g.kernel, g.stride, out_w).map(move |(kx, x)| {
-                        (((n * out_h + y) * out_w + x) * c, (ky * g.kernel + kx) * c)
-                    })
-                });
-                weighted(sums, grad, weight, terms);
+                terms.clear();
+                for (ky, y) in readers(y, g.kernel, g.stride, out_h) {
+                    terms.extend(
+                        readers(column, g.kernel, g.stride, out_w)
+                            .map(|(kx, x)| (((n * out_h + y) * out_w + x) * c, (ky * g.kernel + kx) * c)),
+                    );
+                }
+                weighted(sums, grad, weight, &terms);
             }
         });
     });
@@ -127,18 +123,18 @@ fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
     let c = g.output;
     let (out_h, out_w) = (g.out_h(), g.out_w());
     sum_shares(g.n * out_h, g.kernel * g.kernel * c, |share, sum| {
-        let mut line_sum = vec![0.0; c];
+        let (mut line_sum, mut terms, pad) = (vec![0.0; c], Vec::new(), g.kernel / 2);
         vectorised(|| {
             for line in share {
                 let (n, y) = (line / out_h, line % out_h);
                 for (ky, y) in taps(y * g.stride, g.kernel, g.h) {
                     for kx in 0..g.kernel {
-                        let pad = g.kernel / 2;
-                        let terms = (0..out_w).filter_map(move |column| {
+                        terms.clear();
+                        terms.extend((0..out_w).filter_map(|column| {
                             let x = (column * g.stride + kx).checked_sub(pad).filter(|x| *x < g.w)?;
                             Some((((n * g.h + y) * g.w + x) * c, (line * out_w + column) * c))
-                        });
-                        weighted(&mut line_sum, x, grad, terms);
+                        }));
+                        weighted(&mut line_sum, x, grad, &terms);
                         let tap = &mut sum[(ky * g.kernel + kx) * c..][..c];
                         for (sum, value) in tap.iter_mut().zip(&line_sum) {
                             *sum += value;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::Tensor;
 
-use super::values::tensor;
 use super::failed;
+use super::values::tensor;
 use crate::Result;
 
 /// See [`crate::Backend::dropout`]. The random numbers go on from `state`, the same from the same start.

@@ -9,52 +9,56 @@ use crate::backend::Activation;
 /// Values that one task works on: 64 KiB, so that they stay in the cache.
 pub(super) const PIECE: usize = 16 * 1024;
 
-/// The activation of one value.
-#[inline(always)]
-pub(super) fn activate(x: f32, activation: Activation) -> f32 {
-    match activation {
-        Activation::None => x,
-        Activation::Relu => x.max(0.0),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
+/// Every activation here cuts values off below and above: the same loop runs them all, without a branch.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    low: f32,
+    high: f32,
+}
+
+impl From<Activation> for Limits {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::None => Self { low: f32::NEG_INFINITY, high: f32::INFINITY },
+            Activation::Relu => Self { low: 0.0, high: f32::INFINITY },
+            Activation::Relu6 => Self { low: 0.0, high: 6.0 },
+        }
     }
 }
 
-/// Whether the gradient passes where the activation gave `y`. At the kinks it does not, as in PyTorch.
-#[inline(always)]
-pub(super) fn passes(y: f32, activation: Activation) -> bool {
-    match activation {
-        Activation::None => true,
-        Activation::Relu => y > 0.0,
-        Activation::Relu6 => y > 0.0 && y < 6.0,
+impl Limits {
+    /// The activation of one value. What is no number stays so.
+    #[inline(always)]
+    pub(super) fn activate(self, x: f32) -> f32 {
+        let x = if x < self.low { self.low } else { x };
+        if x > self.high { self.high } else { x }
+    }
+
+    /// The gradient passes where the activation gave `y`, if that is no limit (at a kink neither, as in PyTorch).
+    #[inline(always)]
+    pub(super) fn pass(self, grad: f32, y: f32) -> f32 {
+        if (y > self.low) & (y < self.high) { grad } else { 0.0 }
     }
 }
 
 /// In place, over whole positions: `y = activation(y + bias + residual)`.
 pub(super) fn finish(y: &mut [f32], bias: &[f32], residual: Option<&[f32]>, activation: Activation) {
-    /// Each activation is a loop of its own, so that no test is left inside.
-    #[inline(always)]
-    fn run(y: &mut [f32], bias: &[f32], residual: Option<&[f32]>, activate: impl Fn(f32) -> f32) {
-        match residual {
-            None => {
-                for y in y.chunks_exact_mut(bias.len()) {
-                    for (y, bias) in y.iter_mut().zip(bias) {
-                        *y = activate(*y + bias);
-                    }
-                }
-            }
-            Some(residual) => {
-                for (y, residual) in y.chunks_exact_mut(bias.len()).zip(residual.chunks_exact(bias.len())) {
-                    for ((y, bias), residual) in y.iter_mut().zip(bias).zip(residual) {
-                        *y = activate(*y + bias + residual);
-                    }
+    let (limits, channels) = (Limits::from(activation), bias.len());
+    vectorised(|| match residual {
+        None => {
+            for y in y.chunks_exact_mut(channels) {
+                for (y, bias) in y.iter_mut().zip(bias) {
+                    *y = limits.activate(*y + bias);
                 }
             }
         }
-    }
-    vectorised(|| match activation {
-        Activation::None => run(y, bias, residual, |x| x),
-        Activation::Relu => run(y, bias, residual, |x| activate(x, Activation::Relu)),
-        Activation::Relu6 => run(y, bias, residual, |x| activate(x, Activation::Relu6)),
+        Some(residual) => {
+            for (y, residual) in y.chunks_exact_mut(channels).zip(residual.chunks_exact(channels)) {
+                for ((y, bias), residual) in y.iter_mut().zip(bias).zip(residual) {
+                    *y = limits.activate(*y + bias + residual);
+                }
+            }
+        }
     });
 }
 
@@ -64,14 +68,14 @@ pub(super) fn before(grad: &Tensor, y: &Tensor, activation: Activation) -> candl
     if activation == Activation::None {
         return Ok(grad);
     }
-    let (g, y) = (values(&grad)?, values(y)?);
+    let (g, y, limits) = (values(&grad)?, values(y)?, Limits::from(activation));
     let mut masked = vec![0.0; g.len()];
     for_pieces(&mut masked, PIECE, |i, masked| {
         let range = i * PIECE..i * PIECE + masked.len();
         let (g, y) = (&g[range.clone()], &y[range]);
         vectorised(|| {
             for ((masked, g), y) in masked.iter_mut().zip(g).zip(y) {
-                *masked = if passes(*y, activation) { *g } else { 0.0 };
+                *masked = limits.pass(*g, *y);
             }
         });
     });
@@ -93,14 +97,14 @@ impl CustomOp2 for AddActivate {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (a, b, activation) = (slice(a, a_layout)?, slice(b, b_layout)?, self.0);
+        let (a, b, limits) = (slice(a, a_layout)?, slice(b, b_layout)?, Limits::from(self.0));
         let mut sum = vec![0.0; a.len()];
         for_pieces(&mut sum, PIECE, |i, sum| {
             let range = i * PIECE..i * PIECE + sum.len();
             let (a, b) = (&a[range.clone()], &b[range]);
             vectorised(|| {
                 for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
-                    *sum = activate(a + b, activation);
+                    *sum = limits.activate(a + b);
                 }
             });
         });

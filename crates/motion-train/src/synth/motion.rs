@@ -1,0 +1,228 @@
+//! Time in, poses out: how the things of a scene and its camera move. Time runs from 0 to 1 over a clip.
+
+use std::f32::consts::TAU;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::raster::Affine;
+use super::texture::smoothstep;
+
+/// The middle of the picture, in the scene's pixels.
+pub(crate) const CENTRE: [f32; 2] = [160.0, 120.0];
+
+/// How much of a movement is done at a time: 0 before `start`, 1 after `end` (a fall bounces there).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) start: f32,
+    pub(crate) end: f32,
+    pub(crate) pace: Pace,
+}
+
+/// The course between start and end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// The same speed throughout.
+    Even,
+    /// From rest to rest.
+    Smooth,
+    /// `x^power`: above 1 it accelerates.
+    Power(f32),
+    /// Fast first, slowing down: `1 - (1 - x)^power`.
+    Slowing(f32),
+    /// From rest with constant acceleration; then one bounce of this height (share of the way).
+    Fall { bounce: f32 },
+}
+
+impl Progress {
+    pub(crate) fn at(&self, time: f32) -> f32 {
+        let x = (time - self.start) / (self.end - self.start);
+        if let Pace::Fall { bounce } = self.pace {
+            if x <= 1.0 {
+                return x.max(0.0).powi(2);
+            }
+            // A parabola under the same gravity: its duration follows from its height.
+            let duration = 2.0 * bounce.sqrt();
+            let u = (x - 1.0) / duration.max(1e-3);
+            return if u < 1.0 { 1.0 - 4.0 * bounce * u * (1.0 - u) } else { 1.0 };
+        }
+        let x = x.clamp(0.0, 1.0);
+        match self.pace {
+            Pace::Smooth => smoothstep(0.0, 1.0, x),
+            Pace::Power(power) => x.powf(power),
+            Pace::Slowing(power) => 1.0 - (1.0 - x).powf(power),
+            Pace::Even | Pace::Fall { .. } => x,
+        }
+    }
+
+    /// The course without a bounce's way back: how far something has tumbled.
+    fn done(&self, time: f32) -> f32 {
+        if time >= self.end { 1.0 } else { self.at(time) }
+    }
+}
+
+/// Small irregular movement: two sines for each of x, y and the angle.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wobble {
+    /// (amplitude, cycles a clip, phase) for x, x, y, y (pixels) and the angle, angle (radians).
+    waves: [(f32, f32, f32); 6],
+}
+
+impl Wobble {
+    /// `pixels` is the typical excursion, `radians` that of the angle; `cycles` the frequencies' range.
+    pub(crate) fn new(rng: &mut ChaCha8Rng, pixels: f32, radians: f32, cycles: std::ops::Range<f32>) -> Self {
+        let mut wave = |amplitude: f32| {
+            (amplitude * rng.random_range(0.4..1.0), rng.random_range(cycles.clone()), rng.random_range(0.0..TAU))
+        };
+        Self {
+            waves: [wave(pixels), wave(pixels), wave(pixels), wave(pixels), wave(radians), wave(radians)],
+        }
+    }
+
+    /// Offset in pixels and angle in radians.
+    fn at(&self, time: f32) -> ([f32; 2], f32) {
+        let wave = |(amplitude, cycles, phase): (f32, f32, f32)| amplitude * (TAU * cycles * time + phase).sin();
+        let sum = |i: usize| wave(self.waves[i]) + wave(self.waves[i + 1]);
+        ([sum(0), sum(2)], sum(4))
+    }
+}
+
+/// The way of a thing through the scene.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Motion {
+    /// Position at progress 0 and the way to progress 1.
+    pub(crate) start: [f32; 2],
+    pub(crate) travel: [f32; 2],
+    /// Sideways bulge of the way, in pixels at its middle.
+    pub(crate) bend: f32,
+    pub(crate) progress: Progress,
+    /// Angle at the start and turned until the end.
+    pub(crate) angle: f32,
+    pub(crate) turn: f32,
+    /// Scale at progress 0 and 1; between them the distance to the camera changes evenly.
+    pub(crate) scale: [f32; 2],
+    /// Vertical foreshortening of what turns, as seen obliquely from above.
+    pub(crate) squash: f32,
+    pub(crate) wobble: Wobble,
+}
+
+impl Motion {
+    /// Something that stays where it is.
+    pub(crate) fn still(at: [f32; 2]) -> Self {
+        Self {
+            start: at,
+            travel: [0.0; 2],
+            bend: 0.0,
+            progress: Progress { start: 0.0, end: 1.0, pace: Pace::Even },
+            angle: 0.0,
+            turn: 0.0,
+            scale: [1.0; 2],
+            squash: 1.0,
+            wobble: Wobble::default(),
+        }
+    }
+
+    /// The thing's coordinates -> the world, without its own turning: what a hand that holds it follows.
+    pub(crate) fn carrier(&self, time: f32) -> Affine {
+        let s = self.progress.at(time);
+        let length = self.travel[0].hypot(self.travel[1]).max(1e-3);
+        let bulge = 4.0 * s * (1.0 - s) * self.bend / length;
+        let (offset, angle) = self.wobble.at(time);
+        let x = self.start[0] + s * self.travel[0] - bulge * self.travel[1] + offset[0];
+        let y = self.start[1] + s * self.travel[1] + bulge * self.travel[0] + offset[1];
+        let scale = 1.0 / (1.0 / self.scale[0] + s * (1.0 / self.scale[1] - 1.0 / self.scale[0]));
+        Affine::scale([scale; 2]).then(Affine::turn(angle)).then(Affine::shift([x, y]))
+    }
+
+    /// The thing's coordinates -> the world.
+    pub(crate) fn pose(&self, time: f32) -> Affine {
+        Affine::turn(self.angle + self.turn * self.progress.done(time))
+            .then(Affine::scale([1.0, self.squash]))
+            .then(self.carrier(time))
+    }
+}
+
+/// A hand comes before it carries, and leaves after.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visit {
+    /// Arrived from this time on; 0 or less: always there.
+    pub(crate) arrive: f32,
+    /// Leaves from this time on; 1 or more: stays.
+    pub(crate) leave: f32,
+    /// The way out, in pixels, walked within `duration`.
+    pub(crate) away: [f32; 2],
+    pub(crate) duration: f32,
+}
+
+impl Visit {
+    pub(crate) const STAYS: Self = Self { arrive: 0.0, leave: 1.0, away: [0.0; 2], duration: 1.0 };
+
+    /// How the hand is displaced from where it holds.
+    pub(crate) fn offset(&self, time: f32) -> [f32; 2] {
+        let before = if self.arrive > 0.0 {
+            1.0 - smoothstep(self.arrive - self.duration, self.arrive, time)
+        } else {
+            0.0
+        };
+        let after = if self.leave < 1.0 { smoothstep(self.leave, self.leave + self.duration, time) } else { 0.0 };
+        let share = before.max(after);
+        [share * self.away[0], share * self.away[1]]
+    }
+}
+
+/// How the camera moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Camera {
+    /// The way of the picture over the whole movement, in pixels: opposite to the camera's turn.
+    pub(crate) pan: [f32; 2],
+    /// Natural logarithm of the magnification over the whole movement; positive approaches.
+    pub(crate) zoom: f32,
+    /// What stays in place while zooming.
+    pub(crate) focus: [f32; 2],
+    pub(crate) progress: Progress,
+    pub(crate) shake: Wobble,
+}
+
+impl Camera {
+    /// World -> picture for things at a depth: 1 is the background, nearer things have more (parallax).
+    pub(crate) fn view(&self, time: f32, depth: f32) -> Affine {
+        let s = self.progress.at(time) - 0.5;
+        let (offset, roll) = self.shake.at(time);
+        let zoom = (self.zoom * s * depth).exp();
+        Affine::shift([-self.focus[0], -self.focus[1]])
+            .then(Affine::scale([zoom; 2]))
+            .then(Affine::turn(roll))
+            .then(Affine::shift([
+                self.focus[0] + self.pan[0] * s + offset[0],
+                self.focus[1] + self.pan[1] * s + offset[1],
+            ]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fall_accelerates_bounces_and_rests() {
+        let fall = Progress { start: 0.2, end: 0.7, pace: Pace::Fall { bounce: 0.04 } };
+        assert_eq!(fall.at(0.1), 0.0);
+        let (early, late) = (fall.at(0.3) - fall.at(0.2), fall.at(0.7) - fall.at(0.6));
+        assert!(late > 5.0 * early, "{early} {late}");
+        assert!(fall.at(0.8) < 1.0 && fall.at(0.8) > 0.95, "{}", fall.at(0.8));
+        assert_eq!(fall.at(0.95), 1.0);
+    }
+
+    #[test]
+    fn a_camera_that_approaches_enlarges_near_things_more() {
+        let camera = Camera {
+            pan: [0.0; 2],
+            zoom: 0.7,
+            focus: CENTRE,
+            progress: Progress { start: 0.0, end: 1.0, pace: Pace::Even },
+            shake: Wobble::default(),
+        };
+        let grown = |depth| camera.view(1.0, depth).determinant() / camera.view(0.0, depth).determinant();
+        assert!(grown(1.0) > 3.9 && grown(1.3) > grown(1.0));
+    }
+}

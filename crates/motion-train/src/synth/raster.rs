@@ -1,0 +1,284 @@
+//! Pictures and affine maps in, composited pictures out: the small rasteriser of the synthetic scenes.
+
+/// An affine map of the plane, `p -> linear * p + shift`; x right, y down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Affine {
+    /// Row-major 2x2 matrix.
+    linear: [f32; 4],
+    shift: [f32; 2],
+}
+
+impl Affine {
+    pub(crate) fn shift(by: [f32; 2]) -> Self {
+        Self { linear: [1.0, 0.0, 0.0, 1.0], shift: by }
+    }
+
+    pub(crate) fn scale(by: [f32; 2]) -> Self {
+        Self { linear: [by[0], 0.0, 0.0, by[1]], shift: [0.0; 2] }
+    }
+
+    /// Clockwise on screen for positive angles, because y points down.
+    pub(crate) fn turn(radians: f32) -> Self {
+        let (sin, cos) = radians.sin_cos();
+        Self { linear: [cos, -sin, sin, cos], shift: [0.0; 2] }
+    }
+
+    /// First `self`, then `next`.
+    pub(crate) fn then(self, next: Self) -> Self {
+        let [a, b, c, d] = self.linear;
+        let [e, f, g, h] = next.linear;
+        Self {
+            linear: [e * a + f * c, e * b + f * d, g * a + h * c, g * b + h * d],
+            shift: next.apply(self.shift),
+        }
+    }
+
+    pub(crate) fn apply(self, [x, y]: [f32; 2]) -> [f32; 2] {
+        let [a, b, c, d] = self.linear;
+        [a * x + b * y + self.shift[0], c * x + d * y + self.shift[1]]
+    }
+
+    pub(crate) fn determinant(self) -> f32 {
+        self.linear[0] * self.linear[3] - self.linear[1] * self.linear[2]
+    }
+
+    /// The map back. Scales in a scene stay well above zero, so this always exists.
+    pub(crate) fn inverse(self) -> Self {
+        let [a, b, c, d] = self.linear;
+        let k = 1.0 / self.determinant();
+        let linear = [d * k, -b * k, -c * k, a * k];
+        let [x, y] = self.shift;
+        Self { linear, shift: [-(linear[0] * x + linear[1] * y), -(linear[2] * x + linear[3] * y)] }
+    }
+}
+
+/// Red, green, blue in 0..=1 times coverage, and the coverage itself.
+pub(crate) type Rgba = [f32; 4];
+
+/// A picture of premultiplied RGBA; texel (i, j) covers the square from (i, j) to (i + 1, j + 1).
+#[derive(Clone, Debug)]
+pub(crate) struct Raster {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) px: Vec<Rgba>,
+}
+
+impl Raster {
+    /// Paints each texel by its centre's coordinates.
+    pub(crate) fn paint(width: usize, height: usize, mut colour: impl FnMut([f32; 2]) -> Rgba) -> Self {
+        let mut px = Vec::with_capacity(width * height);
+        for y in 0..height {
+            for x in 0..width {
+                px.push(colour([x as f32 + 0.5, y as f32 + 0.5]));
+            }
+        }
+        Self { width, height, px }
+    }
+
+    /// Half the size, each texel the mean of four: the next level for minified drawing.
+    fn halved(&self) -> Self {
+        let (width, height) = (self.width.div_ceil(2), self.height.div_ceil(2));
+        let at = |x: usize, y: usize| self.px[y.min(self.height - 1) * self.width + x.min(self.width - 1)];
+        let mut px = Vec::with_capacity(width * height);
+        for y in 0..height {
+            for x in 0..width {
+                let four =
+                    [at(2 * x, 2 * y), at(2 * x + 1, 2 * y), at(2 * x, 2 * y + 1), at(2 * x + 1, 2 * y + 1)];
+                px.push(std::array::from_fn(|c| four.iter().map(|p| p[c]).sum::<f32>() * 0.25));
+            }
+        }
+        Self { width, height, px }
+    }
+
+    /// Bilinear value at texel coordinates that lie at least half a texel inside.
+    #[inline]
+    fn bilinear(&self, x: f32, y: f32) -> Rgba {
+        let (x, y) = (x - 0.5, y - 0.5);
+        let (ix, iy) = ((x as usize).min(self.width - 2), (y as usize).min(self.height - 2));
+        let (fx, fy) = (x - ix as f32, y - iy as f32);
+        let i = iy * self.width + ix;
+        let upper = &self.px[i..i + 2];
+        let lower = &self.px[i + self.width..i + self.width + 2];
+        let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
+        std::array::from_fn(|c| {
+            weights[0] * upper[0][c] + weights[1] * upper[1][c] + weights[2] * lower[0][c] + weights[3] * lower[1][c]
+        })
+    }
+}
+
+/// A picture with its place in a layer's coordinates and its smaller levels.
+#[derive(Clone, Debug)]
+pub(crate) struct Sprite {
+    levels: Vec<Raster>,
+    /// Layer coordinates -> texels of the largest level.
+    to_texels: Affine,
+}
+
+impl Sprite {
+    /// `to_texels` maps the layer's coordinates to texels of `raster`. `levels` pictures are kept, each
+    /// half of the one before; 1 is enough where the sprite is never drawn smaller than it is.
+    pub(crate) fn new(raster: Raster, to_texels: Affine, levels: usize) -> Self {
+        let mut all = vec![raster];
+        while all.len() < levels && all[all.len() - 1].width.min(all[all.len() - 1].height) > 8 {
+            all.push(all[all.len() - 1].halved());
+        }
+        Self { levels: all, to_texels }
+    }
+
+    /// The same picture for a layer whose unit is `density` texels.
+    pub(crate) fn magnified(self, density: f32) -> Self {
+        Self { to_texels: Affine::scale([density; 2]).then(self.to_texels), ..self }
+    }
+
+    /// A soft dark copy, for shadows: coverage at a quarter of the resolution, blurred `passes` times.
+    pub(crate) fn shadow(&self, strength: f32, passes: usize) -> Self {
+        let source = self.levels[0].halved().halved();
+        let margin = 2 * passes + 1;
+        let (width, height) = (source.width + 2 * margin, source.height + 2 * margin);
+        let mut alpha = vec![0.0f32; width * height];
+        for y in 0..source.height {
+            for x in 0..source.width {
+                alpha[(y + margin) * width + x + margin] = source.px[y * source.width + x][3] * strength;
+            }
+        }
+        for _ in 0..passes {
+            alpha = blur_121(&alpha, width, height, 1);
+            alpha = blur_121(&alpha, width, height, width);
+        }
+        let px = alpha.into_iter().map(|a| [0.0, 0.0, 0.0, a]).collect();
+        let to_texels =
+            self.to_texels.then(Affine::scale([0.25; 2])).then(Affine::shift([margin as f32; 2]));
+        Self { levels: vec![Raster { width, height, px }], to_texels }
+    }
+}
+
+/// [1 2 1] / 4 along the axis with the given stride; the outermost values stay.
+fn blur_121(values: &[f32], width: usize, height: usize, stride: usize) -> Vec<f32> {
+    let mut out = values.to_vec();
+    for i in width..width * (height - 1) {
+        out[i] = 0.25 * values[i - stride] + 0.5 * values[i] + 0.25 * values[i + stride];
+    }
+    out
+}
+
+/// A picture being composited, and which layer shows at each pixel.
+pub(crate) struct Canvas {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) px: Vec<Rgba>,
+    /// Index of the front-most layer that covers more than half of the pixel.
+    pub(crate) owner: Vec<u8>,
+}
+
+impl Canvas {
+    pub(crate) fn new(width: usize, height: usize) -> Self {
+        Self { width, height, px: vec![[0.0; 4]; width * height], owner: vec![0; width * height] }
+    }
+
+    /// Lays a sprite over the picture. `to_screen` maps layer coordinates to pixels, whose centres are at
+    /// halves. With an `owner`, pixels that it mostly covers are recorded as its own.
+    pub(crate) fn draw(&mut self, sprite: &Sprite, to_screen: Affine, owner: Option<u8>) {
+        let mut to_texels = to_screen.inverse().then(sprite.to_texels);
+        // Texels per pixel decide the level: at most about 1.5 texels are skipped between neighbours.
+        let texels_per_pixel = to_texels.determinant().abs().sqrt();
+        let level = (texels_per_pixel.log2() + 0.4).max(0.0) as usize;
+        let level = level.min(sprite.levels.len() - 1);
+        to_texels = to_texels.then(Affine::scale([0.5f32.powi(level as i32); 2]));
+        let raster = &sprite.levels[level];
+        if raster.width < 2 || raster.height < 2 {
+            return;
+        }
+        let [du, _, dv, _] = to_texels.linear;
+        for y in 0..self.height {
+            let [u0, v0] = to_texels.apply([0.5, y as f32 + 0.5]);
+            let across = inside(u0, du, raster.width).and(inside(v0, dv, raster.height));
+            let (first, end) = across.pixels(self.width);
+            if first >= end {
+                continue;
+            }
+            let row = y * self.width;
+            for x in first..end {
+                let (u, v) = (u0 + du * x as f32, v0 + dv * x as f32);
+                let source = raster.bilinear(u.max(0.5), v.max(0.5));
+                let alpha = source[3];
+                if alpha <= 0.0 {
+                    continue;
+                }
+                let target = &mut self.px[row + x];
+                for c in 0..4 {
+                    target[c] = target[c] * (1.0 - alpha) + source[c];
+                }
+                if let Some(id) = owner
+                    && alpha > 0.5
+                {
+                    self.owner[row + x] = id;
+                }
+            }
+        }
+    }
+
+    /// Adds another picture, for averaging over the time the shutter is open.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, value) in self.px.iter_mut().zip(&other.px) {
+            for c in 0..4 {
+                sum[c] += value[c];
+            }
+        }
+    }
+}
+
+/// Pixels of a row, as a range of real numbers.
+struct Span {
+    low: f32,
+    high: f32,
+}
+
+impl Span {
+    fn and(self, other: Self) -> Self {
+        Self { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+
+    fn pixels(self, width: usize) -> (usize, usize) {
+        (self.low.ceil().max(0.0) as usize, ((self.high.floor() + 1.0).max(0.0) as usize).min(width))
+    }
+}
+
+/// Where `start + step * x` lies within a raster's side, half a texel inside.
+fn inside(start: f32, step: f32, side: usize) -> Span {
+    let (low, high) = (0.5 - start, side as f32 - 0.5 - start);
+    if step.abs() < 1e-9 {
+        let always = low <= 0.0 && high >= 0.0;
+        return if always {
+            Span { low: f32::NEG_INFINITY, high: f32::INFINITY }
+        } else {
+            Span { low: f32::INFINITY, high: f32::NEG_INFINITY }
+        };
+    }
+    let (a, b) = (low / step, high / step);
+    Span { low: a.min(b), high: a.max(b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverse_undoes_the_map() {
+        let map = Affine::scale([1.3, 0.4]).then(Affine::turn(0.7)).then(Affine::shift([12.0, -5.0]));
+        let [x, y] = map.inverse().apply(map.apply([3.0, 8.0]));
+        assert!((x - 3.0).abs() < 1e-4 && (y - 8.0).abs() < 1e-4, "{x} {y}");
+    }
+
+    #[test]
+    fn a_sprite_lands_where_the_map_says() {
+        let raster = Raster::paint(6, 6, |[x, y]| {
+            if (1.0..5.0).contains(&x) && (1.0..5.0).contains(&y) { [1.0; 4] } else { [0.0; 4] }
+        });
+        let sprite = Sprite::new(raster, Affine::shift([3.0, 3.0]), 1);
+        let mut canvas = Canvas::new(20, 10);
+        canvas.draw(&sprite, Affine::shift([12.0, 5.0]), Some(7));
+        let covered: Vec<usize> = (0..200).filter(|&i| canvas.owner[i] == 7).collect();
+        let expected: Vec<usize> = (3..7).flat_map(|y| (10..14).map(move |x| y * 20 + x)).collect();
+        assert_eq!(covered, expected);
+    }
+}

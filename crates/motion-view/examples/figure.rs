@@ -25,14 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let displacement: Vec<f32> = cells()
         .flat_map(|(t, y, x)| {
             let (dx, dy) = motion(t, (x as f32 + 0.5) * cell, (y as f32 + 0.5) * cell);
-            let noise = |seed: usize| (hash(t * 7919 + y * GRID + x + seed) - 0.5) * 0.5;
+            let noise = |seed: usize| (hash(t * 7919 + y * GRID + x + seed) - 0.5) * 0.3;
             [(dx / cell + noise(1)) / RADIUS as f32, (dy / cell + noise(2)) / RADIUS as f32]
         })
         .collect();
     let confidence: Vec<f32> = cells()
         .map(|(t, y, x)| {
             let inside = object(t, (x as f32 + 0.5) * cell, (y as f32 + 0.5) * cell).is_some();
-            0.55 + 0.2 * hash(t * 31 + y * GRID + x) + if inside { 0.22 } else { 0.0 }
+            0.62 + 0.1 * hash(t * 31 + y * GRID + x) + if inside { 0.22 } else { 0.0 }
         })
         .collect();
     let maps = Maps {

@@ -107,6 +107,29 @@ pub fn figure(figure: &Figure) -> Result<Picture> {
     Ok(picture)
 }
 
+/// The wheel with its scale alone, to stand beside a moving picture; `tile` is its width and height in pixels.
+///
+/// # Errors
+/// [`Error::Size`] when the picture would have no or too many pixels.
+pub fn legend(set: &Maps, tile: [usize; 2]) -> Result<Picture> {
+    let mut picture = Picture::new(tile[0], tile[1], PAPER)?;
+    Page::bare(tile).wheel_legend(&mut picture, 0, 0, set)?;
+    Ok(picture)
+}
+
+/// One line of words as a strip of so many pixels across, to stand under a moving picture.
+///
+/// # Errors
+/// [`Error::Size`] when the picture would have no or too many pixels.
+pub fn strip(text: &str, width: usize) -> Result<Picture> {
+    let mut picture = Picture::new(width, CAPTION as usize, PAPER)?;
+    let page = Page::bare([width, 0]);
+    let style = Style { size: BODY, colour: INK, align: Align::Left };
+    let text = page.type_.fit(text, BODY, width as f32 - 2.0 * GAP);
+    page.type_.write(&mut picture, &text, GAP, 0.7 * CAPTION, style);
+    Ok(picture)
+}
+
 impl Maps<'_> {
     fn check(&self, pairs: usize) -> Result<()> {
         let cells = self.grid[0].saturating_mul(self.grid[1]).saturating_mul(pairs);
@@ -241,6 +264,15 @@ impl Page {
             caption,
             type_,
         })
+    }
+
+    /// A page that is a single tile.
+    fn bare(tile: [usize; 2]) -> Self {
+        let [width, height] = tile;
+        let unit = width as f32 / NORMAL_TILE;
+        let (margin, first_column, first_row, column, row, caption) = (0, 0, 0, 0, 0, 0);
+        let type_ = Typesetter::new();
+        Self { type_, unit, width, height, tile, margin, first_column, first_row, column, row, caption }
     }
 
     fn style(&self, size: f32, colour: [u8; 3], align: Align) -> Style {
@@ -411,6 +443,19 @@ mod tests {
         assert!(figure(&plain(&three, &good, usize::MAX)).is_err());
         assert!(figure(&plain(&three, &[maps(&displacement[1..], &confidence)], 50)).is_err());
         assert!(figure(&plain(&three, &[maps(&displacement, &confidence[1..])], 50)).is_err());
+    }
+
+    #[test]
+    fn a_legend_and_a_strip_alone_have_colours_and_ink() {
+        let picture = legend(&maps(&[], &[]), [224, 224]).unwrap();
+        let at = |x: usize, y: usize| &picture.rgba[(y * 224 + x) * 4..][..3];
+        let red = |rgb: &[u8]| rgb[0] > 240 && rgb[1] < 40 && rgb[2] < 40;
+        let reds: Vec<usize> =
+            (0..224 * 224).filter(|i| red(at(i % 224, i / 224))).map(|i| i % 224).collect();
+        assert!(!reds.is_empty() && reds.iter().all(|&x| x > 112), "right is red");
+        let strip = strip("res3 · kernel-soft-argmax", 600).unwrap();
+        assert!(strip.rgba.chunks(4).any(|p| p[0] < 100));
+        assert!(legend(&maps(&[], &[]), [0, 9]).is_err());
     }
 
     #[test]

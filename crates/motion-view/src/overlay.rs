@@ -247,7 +247,7 @@ mod tests {
         let mut map = vec![0.0; 7 * 7 * 2];
         map[(3 * 7 + 3) * 2] = 2.0 / 3.0;
         arrows(&mut picture, &map, [7, 7], 3, 1).unwrap();
-        let dark = |x: usize, y: usize| picture.rgba[(y * 70 + x) * 4] < 100;
+        let dark = |x: usize, y: usize| picture.rgba[(y * 70 + x) * 4] < 128;
         assert!(dark(36, 34) && dark(54, 34), "from the middle of the cell to two cells right of it");
         assert!(!dark(33, 34) && !dark(58, 34) && !dark(45, 44), "and nowhere else");
     }

@@ -100,7 +100,7 @@ pub fn wheel_picture(size: usize) -> Vec<u8> {
             // Pixels on the rim take the colour just inside it and are covered in part.
             let inside = (radius / length.max(f64::MIN_POSITIVE)).min(1.0) / radius;
             let [r, g, b] = colour(dx * inside, dy * inside).unwrap_or([255; 3]);
-            let covered = (radius + 0.5 - length - 0.5).clamp(0.0, 1.0);
+            let covered = (radius - length).clamp(0.0, 1.0);
             [r, g, b, (covered * 255.0).round() as u8]
         })
         .collect()

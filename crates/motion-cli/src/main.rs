@@ -1,2 +1,66 @@
-//! To be filled.
-fn main() {}
+//! `motionlens`: sees where a video moves and what is happening in it.
+//!
+//! In: a subcommand and its options. Out: results on standard output, progress and one line per error on standard
+//! error, exit code 0 only on success.
+
+mod child;
+mod commands;
+mod export;
+mod frames_folder;
+mod model;
+mod output;
+mod progress;
+mod source;
+mod video;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{bench, classify, convert, forward, maps};
+
+/// Where a video moves and what is happening in it: MSNet (MotionSqueeze, ECCV 2020)
+#[derive(Debug, Parser)]
+#[command(name = "motionlens", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Forward(forward::Forward),
+    Classify(classify::Classify),
+    Maps(maps::Maps),
+    Convert(convert::Convert),
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        // A bug of ours: still one line, and something to report.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload_as_str().unwrap_or("no reason given");
+        output::complain(&format!(
+            "internal error at {place}: {said}; this is a bug in motionlens, please report it"
+        ));
+    }));
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Forward(command) => command.run(),
+        Command::Classify(command) => command.run(),
+        Command::Maps(command) => command.run(),
+        Command::Convert(command) => command.run(),
+        Command::Bench(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // As if the system had stopped it (SIGPIPE): nothing to say, and nobody to say it to.
+        Err(error) if error.is::<output::Closed>() => ExitCode::from(141),
+        Err(error) if error.is::<output::Told>() => ExitCode::FAILURE,
+        Err(error) => {
+            output::complain(&output::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

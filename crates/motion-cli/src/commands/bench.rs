@@ -1,0 +1,156 @@
+//! `motionlens bench`. In: a model. Out: the time that one clip takes, the first run apart from the later ones.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use motion_net::{Backend as _, HostTensor};
+use serde::Serialize;
+
+use crate::model::{EstimationArgs, Model, ModelArgs};
+use crate::output;
+use crate::progress::Progress;
+
+/// Time per clip: the first run apart from the later ones, and where it goes
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  motionlens bench --model model --runs 20 --json")]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    estimation: EstimationArgs,
+    /// Runs after the first one
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    network: String,
+    /// T, H, W.
+    clip: [usize; 3],
+    backend: &'static str,
+    threads: usize,
+    runs: usize,
+    load_ms: f64,
+    first_ms: f64,
+    median_ms: f64,
+    fastest_ms: f64,
+    slowest_ms: f64,
+    /// Median of each stage with its motion module, in order.
+    stages: Vec<StageTime>,
+}
+
+#[derive(Debug, Serialize)]
+struct StageTime {
+    stage: String,
+    ms: f64,
+}
+
+impl Bench {
+    pub(crate) fn run(&self) -> Result<()> {
+        let begun = Instant::now();
+        let model = Model::load(&self.model)?;
+        let load_ms = ms(begun.elapsed());
+        let estimation = self.estimation.over(model.config())?;
+        let (t, side) = (model.config().frames, model.config().input_size);
+        let clip = moving_texture(t, side)?;
+        let progress = Progress::bar(usize::from(self.runs) + 1, "runs");
+        let (mut totals, mut stages): (Vec<f64>, Vec<(String, Vec<f64>)>) = (Vec::new(), Vec::new());
+        for _ in 0..=self.runs {
+            let begun = Instant::now();
+            let run = model.run(&clip, &estimation, None)?;
+            let logits = model.logits(&run.pass)?;
+            totals.push(ms(begun.elapsed()));
+            ensure!(logits.data.iter().all(|logit| logit.is_finite()), "the network's scores are not finite");
+            if totals.len() > 1 {
+                for (index, (stage, time)) in run.times.into_iter().enumerate() {
+                    if stages.len() == index {
+                        stages.push((stage, Vec::new()));
+                    }
+                    stages[index].1.push(ms(time));
+                }
+            }
+            progress.inc();
+        }
+        drop(progress);
+        let first_ms = totals.remove(0);
+        let backbone = serde_json::to_value(model.config().backbone)?;
+        let report = Report {
+            network: backbone.as_str().unwrap_or_default().to_owned(),
+            clip: [t, side, side],
+            backend: model.backend.name(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            runs: totals.len(),
+            load_ms,
+            first_ms,
+            median_ms: median(&mut totals),
+            fastest_ms: totals.first().copied().unwrap_or_default(),
+            slowest_ms: totals.last().copied().unwrap_or_default(),
+            stages: stages
+                .into_iter()
+                .map(|(stage, mut times)| StageTime { stage, ms: median(&mut times) })
+                .collect(),
+        };
+        if self.json { output::json(&report) } else { tell(&report) }
+    }
+}
+
+fn tell(report: &Report) -> Result<()> {
+    let [t, height, width] = report.clip;
+    output::line(&format!(
+        "{}, clip of {t} x {height} x {width}, {} with {} thread(s)",
+        report.network, report.backend, report.threads
+    ))?;
+    output::line(&format!("  load       {:9.1} ms", report.load_ms))?;
+    output::line(&format!("  first run  {:9.1} ms", report.first_ms))?;
+    output::line(&format!(
+        "  later runs {:9.1} ms median of {} ({:.1} to {:.1})",
+        report.median_ms, report.runs, report.fastest_ms, report.slowest_ms
+    ))?;
+    for StageTime { stage, ms } in &report.stages {
+        output::line(&format!("    {stage:10} {ms:7.1} ms"))?;
+    }
+    Ok(())
+}
+
+/// A normalised clip `[1, T, side, side, 3]` with texture that moves: zeros would make some operations too easy.
+fn moving_texture(t: usize, side: usize) -> Result<HostTensor> {
+    let value = |frame: usize, y: usize, x: usize, channel: usize| {
+        let (x, y) = ((x + 3 * frame) as f32, (y + frame) as f32);
+        (0.21 * x + channel as f32).sin() + (0.17 * y).cos() * (0.05 * x * (1.0 + 0.01 * y)).sin()
+    };
+    let places = (0..t * side * side * 3).map(|i| {
+        let (pixel, channel) = (i / 3, i % 3);
+        value(pixel / (side * side), pixel / side % side, pixel % side, channel)
+    });
+    Ok(HostTensor::new([1, t, side, side, 3], places.collect())?)
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Sorts, and gives the middle value.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}

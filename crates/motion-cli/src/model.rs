@@ -1,0 +1,273 @@
+//! Model folders. In: `config.json` and `model.safetensors`. Out: a network that is ready to run, or one sentence
+//! about what is wrong with them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use motion_clip::{Frame, Preprocess, Sampling};
+use motion_net::{
+    Config, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, StageMaps, Step, Weights,
+    config, read_maps,
+};
+
+use crate::output::note;
+
+/// The only backend of this build.
+pub(crate) type Backend = CpuBackend;
+/// One of its activations.
+pub(crate) type Tensor = <CpuBackend as motion_net::Backend>::Tensor;
+
+/// Pixels of one clip (frames x height x width) that are accepted: a dozen times the usual 8 x 224 x 224, so that
+/// a slip in a file gives a sentence and not the end of the machine's memory.
+const MAX_CLIP_PIXELS: usize = 1 << 26;
+/// Longest `config.json`, in bytes; 100,000 labels fit.
+const MAX_CONFIG: u64 = 1 << 24;
+
+/// Which model, and where it runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelArgs {
+    /// Folder with config.json and model.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Where the network runs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: BackendName,
+}
+
+/// Where the network can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum BackendName {
+    /// The processor
+    #[default]
+    Cpu,
+    /// The graphics card
+    Gpu,
+}
+
+/// How correlation becomes displacement, where it is to differ from the model's config.json.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EstimationArgs {
+    /// Estimator of the displacement [default: the model's]
+    #[arg(long, value_enum)]
+    pub(crate) estimator: Option<EstimatorName>,
+    /// Width of the Gaussian around the best match, in cells [default: the model's]
+    #[arg(long, value_name = "CELLS")]
+    pub(crate) sigma: Option<f64>,
+    /// Softmax temperature; smaller is sharper [default: the model's]
+    #[arg(long, value_name = "TAU")]
+    pub(crate) temperature: Option<f64>,
+    /// Side P of the search window in cells, odd [default: the model's]
+    #[arg(long, value_name = "P")]
+    pub(crate) patch: Option<usize>,
+}
+
+/// The paper's two estimators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EstimatorName {
+    /// Kernel-soft-argmax (paper, Eq. 3 and 4)
+    Kernel,
+    /// Soft-argmax (paper, Eq. 2)
+    Soft,
+}
+
+impl EstimationArgs {
+    /// The model's own estimation with what was asked for in its place.
+    ///
+    /// # Errors
+    /// For a window that is even or too large, and a sigma or temperature that is not positive.
+    pub(crate) fn over(&self, config: &Config) -> Result<Estimation> {
+        let own = config.motion.as_ref().map(config::MotionConfig::estimation).unwrap_or_default();
+        let estimator = self.estimator.map(|name| match name {
+            EstimatorName::Kernel => Estimator::Kernel,
+            EstimatorName::Soft => Estimator::Soft,
+        });
+        let estimation = Estimation {
+            estimator: estimator.unwrap_or(own.estimator),
+            patch: self.patch.unwrap_or(own.patch),
+            sigma: self.sigma.unwrap_or(own.sigma),
+            temperature: self.temperature.unwrap_or(own.temperature),
+        };
+        estimation.check()?;
+        Ok(estimation)
+    }
+}
+
+/// A network ready to run.
+pub(crate) struct Model {
+    /// The network.
+    pub(crate) net: MsNet<Backend>,
+    /// What it runs on.
+    pub(crate) backend: Backend,
+    /// How frames become its input.
+    pub(crate) preprocess: Preprocess,
+}
+
+/// What a forward pass found, and how long each part of it took.
+pub(crate) struct Run {
+    /// The pass, as far as it was asked to go.
+    pub(crate) pass: Pass<Tensor>,
+    /// Name of a stage (or `classifier`) and its time.
+    pub(crate) times: Vec<(String, Duration)>,
+}
+
+impl Model {
+    /// Reads a model folder.
+    ///
+    /// # Errors
+    /// When a file is missing or unreadable, the configuration is wrong, or the weights do not fit it.
+    pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
+        if args.backend == BackendName::Gpu {
+            bail!("--backend gpu is not built yet: this build has cpu only; leave the option out");
+        }
+        let folder = &args.model;
+        let config = read_config(folder)?;
+        let weights = read_weights(&folder.join("model.safetensors"))?;
+        let backend = CpuBackend::new();
+        let net =
+            MsNet::load(&backend, config, weights).with_context(|| format!("model {}", folder.display()))?;
+        if !net.unused_motion_weights().is_empty() {
+            note(&format!(
+                "model {}: {} tensors of motion modules are left out, because config.json does not name their stage",
+                folder.display(),
+                net.unused_motion_weights().len()
+            ));
+        }
+        let config = net.config();
+        let preprocess = Preprocess {
+            resize: config.resize,
+            input_size: config.input_size,
+            mean: config.mean,
+            std: config.std,
+        };
+        Ok(Self { net, backend, preprocess })
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &Config {
+        self.net.config()
+    }
+
+    /// Its way of choosing frames.
+    pub(crate) fn sampling(&self) -> Sampling {
+        match self.config().sampling {
+            config::Sampling::Segment => Sampling::Segment,
+            config::Sampling::Dense => Sampling::Dense,
+        }
+    }
+
+    /// The words of a class.
+    pub(crate) fn label(&self, class: usize) -> &str {
+        self.config().id2label.get(&class).map_or("", String::as_str)
+    }
+
+    /// A clip `[1, T, H, W, 3]` from what the network sees of T frames ([`Preprocess::view`]).
+    ///
+    /// # Errors
+    /// When it does not fit in memory.
+    pub(crate) fn clip<'a>(&self, views: impl IntoIterator<Item = &'a Frame>) -> Result<HostTensor> {
+        // Resizing a view to its own size changes nothing: what is left is to normalise.
+        let side = self.preprocess.input_size;
+        let normalise = Preprocess { resize: [side, side], ..self.preprocess.clone() };
+        let views: Vec<Frame> = views.into_iter().cloned().collect();
+        let clip = normalise.clip(&views)?;
+        let [t, height, width, channels] = clip.shape;
+        Ok(HostTensor::new([1, t, height, width, channels], clip.data)?)
+    }
+
+    /// Runs one clip `[1, T, H, W, 3]`: to the end, or only up to and with a stage.
+    ///
+    /// # Errors
+    /// When the clip does not fit the network or the backend fails.
+    pub(crate) fn run(&self, clip: &HostTensor, estimation: &Estimation, upto: Option<usize>) -> Result<Run> {
+        if let &[_, t, height, width, _] = clip.shape.as_slice() {
+            ensure!(
+                t.saturating_mul(height).saturating_mul(width) <= MAX_CLIP_PIXELS,
+                "out of memory: a clip of {t} x {height} x {width} pixels is more than the {MAX_CLIP_PIXELS} that are \
+                 accepted; use a smaller input_size or fewer frames"
+            );
+        }
+        let mut pass = self.net.begin(&self.backend, clip)?;
+        let (mut times, mut begun) = (Vec::new(), Instant::now());
+        while let Some(step) = self.net.advance(&self.backend, &mut pass, estimation, Mode::EVAL)? {
+            let name = match step {
+                Step::Stage { index, .. } => self.net.stage_names().nth(index).unwrap_or_default(),
+                Step::Classifier => "classifier",
+            };
+            times.push((name.to_owned(), begun.elapsed()));
+            begun = Instant::now();
+            if matches!(step, Step::Stage { index, .. } if Some(index) == upto) {
+                break;
+            }
+        }
+        Ok(Run { pass, times })
+    }
+
+    /// The scores `[B, K]` of a pass that went to the end.
+    ///
+    /// # Errors
+    /// When it did not, or the backend fails.
+    pub(crate) fn logits(&self, pass: &Pass<Tensor>) -> Result<HostTensor> {
+        let logits = pass.logits().context("the pass stopped before the classifier")?;
+        self.read(logits)
+    }
+
+    /// The maps of a stage that has run: those of its module, or a probe where it has none.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    pub(crate) fn maps(
+        &self,
+        pass: &Pass<Tensor>,
+        stage: usize,
+        estimation: &Estimation,
+    ) -> Result<StageMaps> {
+        let name = self.net.stage_names().nth(stage).context("no such stage")?;
+        let probe;
+        let found = match pass.motion(stage) {
+            Some(motion) => &motion.forward,
+            None => {
+                probe = self.net.probe(&self.backend, pass, stage, estimation)?;
+                &probe
+            }
+        };
+        Ok(pollster::block_on(read_maps(&self.backend, name, estimation.radius(), found))?)
+    }
+
+    /// Numbers from the backend.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    pub(crate) fn read(&self, tensor: &Tensor) -> Result<HostTensor> {
+        Ok(pollster::block_on(motion_net::Backend::read(&self.backend, tensor))?)
+    }
+}
+
+/// Reads and checks a folder's `config.json`.
+///
+/// # Errors
+/// When there is no such folder or file, or the configuration is wrong.
+pub(crate) fn read_config(folder: &Path) -> Result<Config> {
+    let model = || format!("model {}", folder.display());
+    ensure!(
+        folder.is_dir(),
+        "{}: no such folder, expected one with config.json and model.safetensors; `motionlens convert` makes one \
+         from a checkpoint",
+        model()
+    );
+    let path = folder.join("config.json");
+    let length = std::fs::metadata(&path).with_context(|| missing(&path))?.len();
+    ensure!(length <= MAX_CONFIG, "{}: {length} bytes, expected a short JSON file", path.display());
+    let json = std::fs::read_to_string(&path).with_context(|| missing(&path))?;
+    Config::from_json(&json).with_context(model)
+}
+
+fn read_weights(path: &Path) -> Result<Weights> {
+    let bytes = std::fs::read(path).with_context(|| missing(path))?;
+    Weights::from_safetensors(&bytes).with_context(|| path.display().to_string())
+}
+
+fn missing(path: &Path) -> String {
+    format!("cannot read {}; a model folder has config.json and model.safetensors", path.display())
+}

@@ -86,9 +86,8 @@ type Blocks<'a> = HashMap<&'a str, &'a [u8]>;
 
 /// An archive of stored (never compressed) entries: `<name>/data.pkl`, `<name>/data/<key>`.
 fn read_zip(bytes: &[u8]) -> Result<Checkpoint> {
-    let broken = |error: rawzip::Error| {
-        wrong(format!("the zip archive cannot be read ({error}); is the file whole?"))
-    };
+    let broken =
+        |error: rawzip::Error| wrong(format!("the zip archive cannot be read ({error}); is the file whole?"));
     let archive = rawzip::ZipArchive::from_slice(bytes).map_err(broken)?;
     let mut entries = HashMap::new();
     let mut prefix = None;
@@ -97,7 +96,9 @@ fn read_zip(bytes: &[u8]) -> Result<Checkpoint> {
     while let Some(entry) = listing.next_entry().map_err(broken)? {
         let Ok(name) = std::str::from_utf8(entry.file_path().as_bytes()) else { continue };
         if entry.compression_method() != rawzip::CompressionMethod::STORE {
-            return Err(wrong(format!("{name:?} in the zip archive is compressed; PyTorch never compresses")));
+            return Err(wrong(format!(
+                "{name:?} in the zip archive is compressed; PyTorch never compresses"
+            )));
         }
         // Entries that lie over each other would make a small file look large.
         let Some(rest) = left.checked_sub(entry.compressed_size_hint()) else {
@@ -169,7 +170,8 @@ fn read_legacy(bytes: &[u8]) -> Result<Checkpoint> {
         let Some(storage) = keys.text(id).and_then(|key| known.get(key)) else {
             return Err(wrong("the list of storages holds one that no tensor uses; is the file damaged?"));
         };
-        let cut = || wrong(format!("the file ends inside storage {:?}; it is cut short or damaged", storage.key));
+        let cut =
+            || wrong(format!("the file ends inside storage {:?}; it is cut short or damaged", storage.key));
         let (count, after) = rest.split_first_chunk().ok_or_else(cut)?;
         if usize::try_from(i64::from_le_bytes(*count)) != Ok(storage.elements) {
             return Err(wrong(format!(
@@ -203,7 +205,9 @@ fn read_safetensors(bytes: &[u8]) -> Result<Checkpoint> {
             SafeDtype::I8 => Dtype::I8,
             SafeDtype::U8 => Dtype::U8,
             SafeDtype::BOOL => Dtype::Bool,
-            other => return Err(wrong(format!("{name:?} is of type {other:?}, expected floats or integers"))),
+            other => {
+                return Err(wrong(format!("{name:?} is of type {other:?}, expected floats or integers")));
+            }
         };
         let count = view.data().len() / dtype.size();
         let data = widen(dtype, view.data(), 0..count);

@@ -33,7 +33,11 @@ pub struct Converted {
 /// # Errors
 /// [`Error::Checkpoint`] when it is no such network or an older form of it, and says which;
 /// [`Error::WeightNotFinite`]; [`Error::Config`] when `labels` are not as many as the classes.
-pub fn to_msnet(checkpoint: Checkpoint, config: Option<Config>, labels: Option<Vec<String>>) -> Result<Converted> {
+pub fn to_msnet(
+    checkpoint: Checkpoint,
+    config: Option<Config>,
+    labels: Option<Vec<String>>,
+) -> Result<Converted> {
     let mut notes = Vec::new();
     let normalised = normalise(checkpoint, &mut notes)?;
     let shapes = Shapes(&normalised.tensors);
@@ -153,7 +157,9 @@ impl Shapes<'_> {
     fn refuse_other_forms(&self) -> Result<()> {
         let tails = self.motion_tails();
         if tails.is_empty() && self.0.keys().any(|name| names::is_motion(name)) {
-            return Err(wrong("it has a channel reduction but no feature transform; is the state dict whole?"));
+            return Err(wrong(
+                "it has a channel reduction but no feature transform; is the state dict whole?",
+            ));
         }
         for tail in tails {
             let layer = |index: usize| {
@@ -169,7 +175,9 @@ impl Shapes<'_> {
                 )));
             };
             let [_, per_group, height, width] = first[..] else {
-                return Err(wrong(format!("the feature transform's first layer is {first:?}, expected [3, 1, 7, 7]")));
+                return Err(wrong(format!(
+                    "the feature transform's first layer is {first:?}, expected [3, 1, 7, 7]"
+                )));
             };
             if per_group != 1 || layer(4).is_none() {
                 return Err(wrong(format!(
@@ -190,8 +198,11 @@ impl Shapes<'_> {
     }
 
     fn config(&self, shift: Option<bool>, notes: &mut Vec<String>) -> Result<Config> {
-        let (family, width, channels) =
-            if self.shape("base_model.features.0.0.weight").is_some() { self.mobilenet()? } else { self.resnet()? };
+        let (family, width, channels) = if self.shape("base_model.features.0.0.weight").is_some() {
+            self.mobilenet()?
+        } else {
+            self.resnet()?
+        };
         let shifted = shift.unwrap_or(true);
         if shift.is_none() {
             notes.push(
@@ -233,7 +244,9 @@ impl Shapes<'_> {
         let blocks: [usize; 4] = std::array::from_fn(|stage| {
             let prefix = format!("base_model.layer{}.", stage + 1);
             let rest = self.0.keys().filter_map(|name| name.strip_prefix(&prefix));
-            rest.filter_map(|rest| rest.split_once('.').map(|(block, _)| block)).collect::<BTreeSet<_>>().len()
+            rest.filter_map(|rest| rest.split_once('.').map(|(block, _)| block))
+                .collect::<BTreeSet<_>>()
+                .len()
         });
         let family = match (bottleneck, blocks) {
             (false, RESNET18_BLOCKS) => Family::ResNet18,
@@ -261,7 +274,11 @@ impl Shapes<'_> {
         let (mut above, mut most) = (0.0_f64, f64::INFINITY);
         let mut outputs = Vec::new();
         for (expansion, channels, repeats, _) in MOBILENET_BOTTLENECKS {
-            let project = if expansion == 1 && self.shape("base_model.features.1.conv.6.weight").is_none() { 3 } else { 6 };
+            let project = if expansion == 1 && self.shape("base_model.features.1.conv.6.weight").is_none() {
+                3
+            } else {
+                6
+            };
             let output = self.first(&format!("base_model.features.{feature}.conv.{project}.weight"))?;
             if expansion != 1 {
                 above = above.max(output.saturating_sub(8) as f64 / channels as f64);
@@ -288,6 +305,11 @@ impl Shapes<'_> {
     ) -> Result<Option<MotionConfig>> {
         let tails = self.motion_tails();
         let Some(&first) = tails.first() else { return Ok(None) };
+        if first.is_empty() && tails.len() > 1 {
+            return Err(wrong(format!(
+                "it has a lone motion module and further ones named {tails:?}; is it a mixture of two networks?"
+            )));
+        }
         let stages = &backbone.stages()[1..];
         let described: Vec<ModuleShape> =
             tails.iter().map(|tail| self.module(tail)).collect::<Result<_>>()?;
@@ -375,7 +397,10 @@ impl Shapes<'_> {
         Ok(ModuleShape {
             maps,
             output: self.first(&format!("{transform}.conv4.3.weight"))?,
-            reduced: self.shape(&format!("base_model.chnl_reduction{tail}.0.weight")).and_then(|s| s.first()).copied(),
+            reduced: self
+                .shape(&format!("base_model.chnl_reduction{tail}.0.weight"))
+                .and_then(|s| s.first())
+                .copied(),
             concat: self.shape(&format!("{transform}.fuse.weight")).is_some(),
         })
     }

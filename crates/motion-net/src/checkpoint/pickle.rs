@@ -227,8 +227,8 @@ impl<'a> Machine<'a> {
     /// One opcode; names of the opcodes are those of Python's `pickletools`.
     fn step(&mut self, opcode: u8) -> Result<()> {
         match opcode {
-            0x80 => self.skip(1),  // PROTO
-            0x95 => self.skip(8),  // FRAME
+            0x80 => self.skip(1), // PROTO
+            0x95 => self.skip(8), // FRAME
             b'(' => {
                 self.marks.push(self.stack.len()); // MARK
                 Ok(())
@@ -578,7 +578,8 @@ impl<'a> Machine<'a> {
             return Err(self.wrong("a storage that is described in an unknown way"));
         };
         if !matches!(view, [] | [Value::None]) {
-            let message = "it holds a view of a storage, as PyTorch before 0.4 wrote; save it again with a newer one";
+            let message =
+                "it holds a view of a storage, as PyTorch before 0.4 wrote; save it again with a newer one";
             return Err(Error::Checkpoint(message.to_owned()));
         }
         let Ok(elements) = usize::try_from(elements) else {

@@ -96,8 +96,8 @@ fn mix(a: f32, b: f32, part: f32) -> f32 {
 pub fn mask(rgba: &mut [u8], weights: &[f32]) {
     let (pixels, _) = rgba.as_chunks_mut::<4>();
     for (pixel, weight) in pixels.iter_mut().zip(weights) {
-        // max before min: a NaN becomes 0.
-        pixel[3] = (f32::from(pixel[3]) * weight.max(0.0).min(1.0)).round() as u8;
+        // A NaN becomes 0.
+        pixel[3] = (f32::from(pixel[3]) * weight.clamp(0.0, 1.0)).round() as u8;
     }
 }
 

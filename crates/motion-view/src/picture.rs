@@ -109,13 +109,12 @@ impl Picture {
 
 /// One pixel with a colour laid over it ("source over").
 fn over(pixel: &mut [u8], colour: [u8; 3], alpha: f32) {
-    // A NaN alpha covers nothing.
-    let alpha = alpha.max(0.0).min(1.0);
-    let below = f32::from(pixel[3]) / 255.0 * (1.0 - alpha);
-    let sum = alpha + below;
-    if sum <= 0.0 {
+    if alpha.is_nan() || alpha <= 0.0 {
         return;
     }
+    let alpha = alpha.min(1.0);
+    let below = f32::from(pixel[3]) / 255.0 * (1.0 - alpha);
+    let sum = alpha + below;
     for (channel, &new) in pixel.iter_mut().zip(&colour) {
         *channel = ((f32::from(new) * alpha + f32::from(*channel) * below) / sum).round() as u8;
     }

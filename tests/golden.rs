@@ -271,18 +271,6 @@ fn networks_equal_pytorch() {
     report.judge();
 }
 
-#[test]
-fn temporal_shift_equals_pytorch() {
-    let b = CpuBackend::new();
-    for case in Case::all("temporal_shift") {
-        let x = b.upload(&channels_last(case.tensor("input.x"))).expect("an upload");
-        let y = maps(&b, &b.temporal_shift(&x, case.size("t")).expect("a shift"));
-        // Values are moved, not computed.
-        assert_eq!(y, *case.tensor("expect.y"), "{}", case.name);
-        eprintln!("{}: difference 0", case.name);
-    }
-}
-
 /// The alarm works: one spoilt element of any tensor, by little more than the tolerance, is noticed.
 #[test]
 fn a_spoilt_element_is_noticed() {
@@ -314,11 +302,11 @@ fn every_golden_file_is_judged() {
     for (name, entry) in golden::index() {
         match entry["kind"].as_str() {
             // Judged above, whatever they are called: `Case::all` takes every file of the kind.
-            Some("ms_module" | "network" | "temporal_shift") => {
+            Some("ms_module" | "network") => {
                 assert!(golden::path(&name).exists(), "{name} was not copied")
             }
             Some("cmr_block") => eprintln!("{name}: not part of this network (CMR, another paper)"),
-            _ if others.iter().any(|source| source.contains(&name)) => {}
+            Some(kind) if others.iter().any(|source| names(source, &name, kind)) => {}
             _ => {
                 forgotten.insert(name);
             }
@@ -327,18 +315,19 @@ fn every_golden_file_is_judged() {
     assert!(forgotten.is_empty(), "no test reads {forgotten:?}");
 }
 
-/// Sources that hold tests, but for this file.
+/// Whether a source reads this file, by its name or with all of its kind.
+fn names(source: &str, file: &str, kind: &str) -> bool {
+    source.contains(file) || source.contains(&format!("Case::all({kind:?})"))
+}
+
+/// Sources of tests that run, but for this file: a file of this folder runs if its manifest lists it.
 fn test_sources() -> Vec<String> {
     fn visit(folder: &Path, into: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).expect("a source folder can be listed") {
             let path = entry.expect("a source folder can be listed").path();
             if path.is_dir() {
-                if path.file_name().is_none_or(|name| name != "node_modules") {
-                    visit(&path, into);
-                }
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && path.file_name().is_none_or(|name| name != "golden.rs")
-            {
+                visit(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let source = std::fs::read_to_string(&path).expect("a source file can be read");
                 if source.contains("#[test]") {
                     into.push(source);
@@ -347,8 +336,14 @@ fn test_sources() -> Vec<String> {
         }
     }
     let mut sources = Vec::new();
-    for folder in ["tests", "crates"] {
-        visit(&repository().join(folder), &mut sources);
+    visit(&repository().join("crates"), &mut sources);
+    let here = repository().join("tests");
+    let manifest = std::fs::read_to_string(here.join("Cargo.toml")).expect("the manifest can be read");
+    for line in manifest.lines() {
+        let listed = line.strip_prefix("path = \"").and_then(|rest| rest.strip_suffix('"'));
+        if let Some(file) = listed.filter(|&file| file != "golden.rs") {
+            sources.push(std::fs::read_to_string(here.join(file)).expect("a listed test can be read"));
+        }
     }
     sources
 }

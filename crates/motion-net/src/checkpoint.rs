@@ -62,10 +62,10 @@ pub enum TensorData {
 pub fn read(bytes: &[u8]) -> Result<Checkpoint> {
     if bytes.starts_with(b"PK\x03\x04") {
         read_zip(bytes)
-    } else if bytes.first() == Some(&0x80) {
-        read_legacy(bytes)
     } else if bytes.get(8) == Some(&b'{') {
         read_safetensors(bytes)
+    } else if bytes.first() == Some(&0x80) {
+        read_legacy(bytes)
     } else if bytes.get(257..262) == Some(b"ustar") {
         Err(wrong("a tar file, as PyTorch before 0.1.10 wrote; save it again with a newer PyTorch"))
     } else {

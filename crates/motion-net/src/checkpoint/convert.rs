@@ -379,7 +379,7 @@ impl Shapes<'_> {
             estimator,
             sigma,
             temperature,
-            confidence: module.maps % 3 == 0,
+            confidence: module.maps.is_multiple_of(3),
             backward: module.maps > 3,
             fusion: if module.concat { Fusion::Concat } else { Fusion::Add },
         }))

@@ -9,9 +9,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::raster::Canvas;
+use super::raster::{Canvas, Rgba};
 
-/// Noise values kept; a prime, so that rows never line up.
+/// Noise values kept: more than a row of the widest picture needs.
 const NOISE: usize = 16_381;
 
 /// How a clip's camera sees.
@@ -63,10 +63,10 @@ impl Lens {
             vignette: often(rng, 0.4, 0.05..0.45, 0.0),
             drift: often(rng, 0.25, -0.25..0.25, 0.0),
             flicker: (often(rng, 0.2, 0.01..0.06, 0.0), rng.random_range(1.0..9.0), rng.random_range(0.0..TAU)),
-            blur: [0, 0, 1, 1, 2, 4][rng.random_range(0..6)],
+            blur: [0, 0, 1, 1, 2, 3][rng.random_range(0..6)],
             noise: often(rng, 0.6, 0.003..0.035, 0.0),
             jpeg: if rng.random_bool(0.3) { Some(rng.random_range(25..85)) } else { None },
-            shutter: often(rng, 0.4, 0.01..0.045, 0.0),
+            shutter: often(rng, 0.3, 0.01..0.04, 0.0),
             seed: rng.next_u64(),
         }
     }
@@ -84,26 +84,20 @@ impl Lens {
             * (1.0 + amplitude * (TAU * cycles * time + phase).sin());
         let curve = self.tone_curve();
         let noise = self.noise_values(index);
-        let mut start = (index * 7919) % NOISE;
         let corner = 4.0 / (width * width + height * height) as f32;
-        let mut bytes = Vec::with_capacity(width * height * 3);
-        for y in 0..height {
+        let gain = self.cast.map(|c| c * brightness * light * 1023.0);
+        let mut bytes = vec![0; width * height * 3];
+        let rows = bytes.chunks_exact_mut(3 * width).zip(canvas.px.chunks_exact(width));
+        for (y, (out, row)) in rows.enumerate() {
             let dy = y as f32 + 0.5 - height as f32 / 2.0;
-            for x in 0..width {
+            let noise = &noise[(index * 7919 + y * 1237) % (NOISE - 3 * width)..];
+            let pixels = out.chunks_exact_mut(3).zip(row).zip(noise.chunks_exact(3));
+            for (x, ((out, px), noise)) in pixels.enumerate() {
                 let dx = x as f32 + 0.5 - width as f32 / 2.0;
-                let fade = brightness * light * (1.0 - self.vignette * (dx * dx + dy * dy) * corner);
-                let px = canvas.px[y * width + x];
+                let fade = 1.0 - self.vignette * (dx * dx + dy * dy) * corner;
                 for c in 0..3 {
-                    let value = (px[c] * fade * self.cast[c]).clamp(0.0, 1.0);
-                    let mut value = if self.contrast == 1.0 { value } else { curve[(value * 255.0) as usize] };
-                    if !noise.is_empty() {
-                        value += noise[start];
-                        start += 1;
-                        if start >= NOISE {
-                            start = 0;
-                        }
-                    }
-                    bytes.push((value * 255.0 + 0.5) as u8);
+                    let level = nearest(px[c] * gain[c] * fade, 1023.0);
+                    out[c] = nearest(curve[level as usize & 1023] + noise[c], 255.0) as u8;
                 }
             }
         }
@@ -113,24 +107,21 @@ impl Lens {
         }
     }
 
-    /// Values at `k / 255 + half a step` of an S-shaped or flattened curve that keeps black and white.
-    fn tone_curve(&self) -> [f32; 256] {
-        std::array::from_fn(|k| {
-            let x = (k as f32 + 0.5) / 256.0;
-            x.powf(self.contrast)
-        })
+    /// Grey levels of 1024 steps of light.
+    fn tone_curve(&self) -> [f32; 1024] {
+        std::array::from_fn(|k| (k as f32 / 1023.0).powf(self.contrast) * 255.0)
     }
 
-    /// A long row of normal random numbers; none where the camera has no noise.
+    /// A long row of normal random numbers, in grey levels.
     fn noise_values(&self, index: usize) -> Vec<f32> {
         if self.noise == 0.0 {
-            return Vec::new();
+            return vec![0.0; NOISE];
         }
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(index as u64));
         let mut bytes = vec![0u8; NOISE * 4];
         rng.fill_bytes(&mut bytes);
         // The sum of four uniform bytes is nearly normal; its deviation is 2 * 73.9.
-        let scale = self.noise / (2.0 * 73.9);
+        let scale = 255.0 * self.noise / (2.0 * 73.9);
         bytes.chunks_exact(4).map(|b| (b.iter().map(|&v| f32::from(v)).sum::<f32>() - 510.0) * scale).collect()
     }
 }
@@ -143,7 +134,7 @@ fn soften(canvas: &mut Canvas) {
         for x in 1..width.saturating_sub(1) {
             let now = row[x];
             let after = row[x + 1];
-            row[x] = std::array::from_fn(|c| 0.25 * (before[c] + after[c]) + 0.5 * now[c]);
+            row[x] = blend(&before, &now, &after);
             before = now;
         }
     }
@@ -153,10 +144,23 @@ fn soften(canvas: &mut Canvas) {
         let row = &mut head[y * width..];
         for ((px, above), below) in row.iter_mut().zip(&mut above).zip(below.iter()) {
             let now = *px;
-            *px = std::array::from_fn(|c| 0.25 * (above[c] + below[c]) + 0.5 * now[c]);
+            *px = blend(above, &now, below);
             *above = now;
         }
     }
+}
+
+/// The nearest whole number in 0..=`most`. Adding 2^23 leaves it in a float's lowest bits, at a fraction of the
+/// cost of the saturating conversion.
+#[inline]
+fn nearest(value: f32, most: f32) -> u32 {
+    (value.max(0.0).min(most) + 8_388_608.0).to_bits() & 0x7f_ffff
+}
+
+#[inline]
+fn blend(before: &Rgba, now: &Rgba, after: &Rgba) -> Rgba {
+    let at = |c: usize| 0.25 * (before[c] + after[c]) + 0.5 * now[c];
+    [at(0), at(1), at(2), at(3)]
 }
 
 /// There and back through JPEG; `None` if the codec refuses, which leaves the picture as it was.
@@ -189,7 +193,7 @@ mod tests {
         let values = lens.noise_values(3);
         let mean = values.iter().sum::<f32>() / values.len() as f32;
         let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt();
-        assert!(mean.abs() < 6e-4 && (deviation - 0.02).abs() < 8e-4, "{mean} {deviation}");
+        assert!(mean.abs() < 0.15 && (deviation - 5.1).abs() < 0.2, "{mean} {deviation}");
     }
 
     #[test]

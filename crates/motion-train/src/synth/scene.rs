@@ -120,17 +120,16 @@ impl Scene {
 pub(crate) fn flow(now: &View, next: &View, width: usize, height: usize) -> FlowField {
     let moves: Vec<Affine> =
         now.to_screen.iter().zip(&next.to_screen).map(|(a, b)| a.inverse().then(*b)).collect();
-    let mut uv = Vec::with_capacity(width * height * 2);
-    let mut visible = Vec::with_capacity(width * height);
-    for y in 0..height {
-        for x in 0..width {
-            let owner = now.owner[y * width + x];
-            let from = [x as f32 + 0.5, y as f32 + 0.5];
-            let [to_x, to_y] = moves[owner as usize].apply(from);
-            uv.extend([to_x - from[0], to_y - from[1]]);
-            let inside = to_x >= 0.0 && to_y >= 0.0 && to_x < width as f32 && to_y < height as f32;
-            let seen = inside && next.owner[to_y as usize * width + to_x as usize] == owner;
-            visible.push(u8::from(seen));
+    let mut uv = vec![0.0; width * height * 2];
+    let mut visible = vec![0; width * height];
+    let (columns, rows) = (width as f32, height as f32);
+    for (i, ((uv, visible), &owner)) in uv.chunks_exact_mut(2).zip(&mut visible).zip(&now.owner).enumerate() {
+        let from = [(i % width) as f32 + 0.5, (i / width) as f32 + 0.5];
+        let [x, y] = moves[owner as usize].apply(from);
+        uv[0] = x - from[0];
+        uv[1] = y - from[1];
+        if x >= 0.0 && y >= 0.0 && x < columns && y < rows {
+            *visible = u8::from(next.owner[y as i32 as usize * width + x as i32 as usize] == owner);
         }
     }
     FlowField { width, height, uv, visible }

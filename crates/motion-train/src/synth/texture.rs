@@ -106,7 +106,7 @@ pub(crate) fn hue(rng: &mut ChaCha8Rng, split: Split) -> f32 {
 /// Three colours that may meet on one surface.
 pub(crate) fn palette(rng: &mut ChaCha8Rng, split: Split) -> [Rgb; 3] {
     let (saturation, value) = match rng.random_range(0..10) {
-        0..5 => (rng.random_range(0.02..0.25), rng.random_range(0.12..0.97)), // walls, asphalt, paper
+        0..5 => (rng.random_range(0.02..0.25), rng.random_range(0.16..0.97)), // walls, asphalt, paper
         5..9 => (rng.random_range(0.2..0.6), rng.random_range(0.15..0.9)),    // wood, cloth
         _ => (rng.random_range(0.6..1.0), rng.random_range(0.35..1.0)),       // toys
     };
@@ -114,7 +114,7 @@ pub(crate) fn palette(rng: &mut ChaCha8Rng, split: Split) -> [Rgb; 3] {
     let first = hsv(first_hue, saturation, value);
     let step = rng.random_range(0.12..0.5) * if value > 0.5 { -1.0 } else { 1.0 };
     let second = hsv(first_hue, (saturation * rng.random_range(0.6..1.3)).min(1.0), value + step);
-    let third = hsv(hue(rng, split), rng.random_range(0.05..0.9), rng.random_range(0.1..1.0));
+    let third = hsv(hue(rng, split), rng.random_range(0.2..0.95f32).powi(2), rng.random_range(0.1..1.0));
     [first, second, third]
 }
 

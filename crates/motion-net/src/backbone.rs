@@ -79,13 +79,7 @@ impl<B: Backend> Stage<B> {
     ///
     /// # Errors
     /// When the shapes do not fit or the backend fails.
-    pub fn forward(
-        &self,
-        b: &B,
-        x: &B::Tensor,
-        frames: usize,
-        statistics: Statistics,
-    ) -> Result<B::Tensor> {
+    pub fn forward(&self, b: &B, x: &B::Tensor, frames: usize, statistics: Statistics) -> Result<B::Tensor> {
         let mut x = x.clone();
         for block in &self.blocks {
             x = block.forward(b, &x, frames, statistics)?;
@@ -171,7 +165,8 @@ fn mobilenet<B: Backend>(
 ) -> Result<Vec<Stage<B>>> {
     let mut features = Vec::new();
     let stem = dense(3, MOBILENET_STEM, 3, Activation::Relu6).stride(2);
-    features.push((Block::Conv(ConvNorm::build(b, source, &names::mobilenet_conv(0), stem)?), MOBILENET_STEM));
+    features
+        .push((Block::Conv(ConvNorm::build(b, source, &names::mobilenet_conv(0), stem)?), MOBILENET_STEM));
     let mut input = MOBILENET_STEM;
     for (expansion, channels, repeats, first_stride) in MOBILENET_BOTTLENECKS {
         let output = if expansion == 1 { channels } else { mobilenet_width(channels, config.width) };
@@ -181,8 +176,7 @@ fn mobilenet<B: Backend>(
             let hidden = input * expansion;
             let skip = if stride == 1 && input == output { Skip::Identity } else { Skip::None };
             let expands = expansion != 1 || config.expand_first_block;
-            let shifted =
-                config.backbone.has_shift() && matches!(skip, Skip::Identity) && expansion != 1;
+            let shifted = config.backbone.has_shift() && matches!(skip, Skip::Identity) && expansion != 1;
             let mut specs = vec![
                 depthwise(hidden, 3, Activation::Relu6).stride(stride),
                 dense(hidden, output, 1, Activation::None),

@@ -181,7 +181,12 @@ pub struct MotionConfig {
 impl MotionConfig {
     /// What can be changed without other weights.
     pub fn estimation(&self) -> Estimation {
-        Estimation { estimator: self.estimator, patch: self.patch, sigma: self.sigma, temperature: self.temperature }
+        Estimation {
+            estimator: self.estimator,
+            patch: self.patch,
+            sigma: self.sigma,
+            temperature: self.temperature,
+        }
     }
 
     /// Channels of the displacement tensor: (dx, dy), confidence, and the same backward.
@@ -219,7 +224,10 @@ impl Estimation {
     /// [`Error::Config`] for an even or empty window and for a sigma or temperature that is not positive.
     pub fn check(&self) -> Result<()> {
         if self.patch % 2 == 0 || !(3..=63).contains(&self.patch) {
-            return Err(config(format!("motion.patch is {}, expected an odd number from 3 to 63", self.patch)));
+            return Err(config(format!(
+                "motion.patch is {}, expected an odd number from 3 to 63",
+                self.patch
+            )));
         }
         for (name, value) in [("sigma", self.sigma), ("temperature", self.temperature)] {
             if !(value.is_finite() && value > 0.0) {
@@ -313,7 +321,9 @@ impl Config {
         within("resize[1]", self.resize[1], self.input_size..=4096)?;
         for (name, values) in [("mean", self.mean), ("std", self.std)] {
             if values.iter().any(|v| !v.is_finite()) || (name == "std" && values.iter().any(|&v| v <= 0.0)) {
-                return Err(config(format!("{name} is {values:?}, expected three finite numbers (std above 0)")));
+                return Err(config(format!(
+                    "{name} is {values:?}, expected three finite numbers (std above 0)"
+                )));
             }
         }
         if !(self.width.is_finite() && (0.05..=8.0).contains(&self.width)) {

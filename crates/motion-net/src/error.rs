@@ -21,7 +21,9 @@ pub enum Error {
         expected: Vec<usize>,
     },
     /// A parameter has another shape than the model needs.
-    #[error("weights: {name:?} is {found:?}, the model needs {expected:?}; is this another backbone's checkpoint?")]
+    #[error(
+        "weights: {name:?} is {found:?}, the model needs {expected:?}; is this another backbone's checkpoint?"
+    )]
     WeightShape {
         /// Its published name.
         name: String,

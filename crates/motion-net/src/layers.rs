@@ -1,9 +1,7 @@
 //! Layers that several parts share: named parameters in, a ready layer out.
 
 use crate::Result;
-use crate::backend::{
-    Activation, Backend, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics,
-};
+use crate::backend::{Activation, Backend, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
 use crate::weights::names::LayerName;
 use crate::weights::{ParameterSource, Role};
 
@@ -26,8 +24,7 @@ impl<B: Backend> ConvNorm<B> {
         let ConvSpec { input, output, kernel, depthwise, .. } = spec;
         let shape = [output, if depthwise { 1 } else { input }, kernel, kernel];
         let weight = source.parameter(&format!("{}.weight", name.conv), &shape, Role::Weight)?;
-        let mut vector =
-            |name: String, role: Role| source.parameter(&name, &[output], role);
+        let mut vector = |name: String, role: Role| source.parameter(&name, &[output], role);
         let (bias, norm) = match &name.norm {
             None => (Some(vector(format!("{}.bias", name.conv), Role::Bias)?), None),
             Some(norm) => {

@@ -1,12 +1,12 @@
 //! The MotionSqueeze module: appearance features in, displacement and confidence maps and motion features out
 //! (paper, Sec. 3.2).
 
+use crate::Result;
 use crate::backend::{Activation, Backend, Match, Statistics};
 use crate::config::{Estimation, MotionConfig, TRANSFORM_CHANNELS, TRANSFORM_KERNELS};
 use crate::fusion::FusionLayer;
 use crate::layers::{ConvNorm, dense, depthwise};
 use crate::weights::{ParameterSource, names};
-use crate::Result;
 
 /// What a motion module finds.
 #[derive(Debug, Clone)]
@@ -50,8 +50,7 @@ impl<B: Backend> MotionModule<B> {
                 Some(ConvNorm::build(b, source, &names::reduction(&tail), spec)?)
             }
         };
-        let transform =
-            FeatureTransform::build(b, &tail, config.displacement_channels(), channels, source)?;
+        let transform = FeatureTransform::build(b, &tail, config.displacement_channels(), channels, source)?;
         let fusion = FusionLayer::build(b, config.fusion, &tail, channels, source)?;
         Ok(Self { config: config.clone(), reduction, transform, fusion })
     }
@@ -72,8 +71,7 @@ impl<B: Backend> MotionModule<B> {
         let reduced = self.reduce(b, x, statistics)?;
         let (now, next) = b.frame_pairs(&b.unit_length(&reduced)?, frames)?;
         let forward = b.match_frames(&now, &next, estimation)?;
-        let backward =
-            self.config.backward.then(|| b.match_frames(&next, &now, estimation)).transpose()?;
+        let backward = self.config.backward.then(|| b.match_frames(&next, &now, estimation)).transpose()?;
         let displacement_tensor = self.displacement_tensor(b, &forward, backward.as_ref(), frames)?;
         let features = self.transform.forward(b, &displacement_tensor, statistics)?;
         Ok(Motion { forward, backward, displacement_tensor, features })

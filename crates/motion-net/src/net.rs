@@ -175,7 +175,7 @@ impl<B: Backend> MsNet<B> {
             return Err(self.clip_error(clip));
         }
         let x = b.upload(&HostTensor::new([n * t, height, width, 3], clip.data.clone())?)?;
-        Ok(self.pass(0, PassInput::Blocks(x)))
+        Ok(self.pass(0, PassInput::Blocks(x), frames))
     }
 
     /// Features of stage `index` before its motion module: a forward pass that stops there.
@@ -198,15 +198,16 @@ impl<B: Backend> MsNet<B> {
         stage.forward(b, x, pass.frames, Statistics::Running)
     }
 
-    /// A pass that takes up after the blocks of stage `index`, before its motion module: `[B*T, h, w, C]`.
+    /// A pass that takes up after the blocks of stage `index`, before its motion module: `[B*T, h, w, C]` in clips
+    /// of T = `frames`, which may be a run of a whole clip's.
     ///
     /// # Errors
     /// [`Error::UnknownStage`] when there is no such stage.
-    pub fn begin_at(&self, index: usize, features: B::Tensor) -> Result<Pass<B::Tensor>> {
+    pub fn begin_at(&self, index: usize, features: B::Tensor, frames: usize) -> Result<Pass<B::Tensor>> {
         if index >= self.stages.len() {
             return Err(self.no_stage(index));
         }
-        Ok(self.pass(index, PassInput::Motion(features)))
+        Ok(self.pass(index, PassInput::Motion(features), frames))
     }
 
     fn no_stage(&self, index: usize) -> Error {
@@ -214,9 +215,9 @@ impl<B: Backend> MsNet<B> {
         Error::UnknownStage { found: format!("number {index}"), known }
     }
 
-    fn pass(&self, next: usize, input: PassInput<B::Tensor>) -> Pass<B::Tensor> {
+    fn pass(&self, next: usize, input: PassInput<B::Tensor>, frames: usize) -> Pass<B::Tensor> {
         let stages = self.stages.iter().map(|_| None).collect();
-        Pass { frames: self.config.frames, stages, scores: None, next, input }
+        Pass { frames, stages, scores: None, next, input }
     }
 
     fn clip_error(&self, clip: &HostTensor) -> Error {

@@ -1,0 +1,63 @@
+//! The model card: what was trained, on what, how, how right it is and where it is not.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Result, at};
+use crate::learner::write_atomically;
+use crate::metrics::Evaluation;
+use crate::recipe::Recipe;
+
+/// Writes `README.md` into the model folder, and a copy of the recipe beside it.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(crate) fn write(
+    model: &Path,
+    recipe: &Recipe,
+    recipe_path: &Path,
+    test: &Evaluation,
+    validate_top1: f64,
+    took: Duration,
+) -> Result<()> {
+    let text = std::fs::read_to_string(recipe_path).map_err(at(recipe_path))?;
+    write_atomically(&model.join("README.md"), card(recipe, &text, test, validate_top1, took).as_bytes())
+}
+
+fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, validate_top1: f64, took: Duration) -> String {
+    let mut card = String::from("# Model card\n\n## Figures\n\n| | |\n|---|---|\n");
+    let mut row = |name: &str, value: String| writeln!(card, "| {name} | {value} |").unwrap_or_default();
+    row("top-1, test clips", format!("{:.1} %", 100.0 * test.top1));
+    row("top-5, test clips", format!("{:.1} %", 100.0 * test.top5));
+    row("test clips", test.clips.to_string());
+    row("top-1, validation clips (chose the epoch)", format!("{:.1} %", 100.0 * validate_top1));
+    if let (Some(found), Some(zero)) = (test.epe_cells, test.zero_epe_cells) {
+        row("end-point error, test clips", format!("{found:.2} cells (a map of zeros: {zero:.2})"));
+    }
+    row("time of this run", format!("{:.0} min", took.as_secs_f64() / 60.0));
+    card += "\n## How it was made\n\n";
+    if recipe.trunk.is_some() {
+        card += "The backbone starts from an ImageNet-trained MobileNetV2 (Gluon's, from the ONNX model zoo, Apache-2.0).\n";
+    }
+    if let Some(stage) = &recipe.freeze_until {
+        let _ = writeln!(card, "Everything up to `{stage}` keeps those values; the rest is trained.");
+    }
+    card += "It is trained by the class alone, as in the paper. The whole recipe, for `motionlens train --config`:\n\n```toml\n";
+    card += recipe_text.trim_end();
+    card += "\n```\n\n## Confusion matrix\n\nTest clips; a row is the truth, a column the answer, numbered as the rows.\n\n| |";
+    for class in 0..test.confusion.len() {
+        let _ = write!(card, " {class} |");
+    }
+    card += "\n|---|";
+    card += &"---:|".repeat(test.confusion.len());
+    card.push('\n');
+    for (class, (label, row)) in test.labels.iter().zip(&test.confusion).enumerate() {
+        let _ = write!(card, "| {class} {label} |");
+        for &count in row {
+            let _ = if count == 0 { write!(card, " |") } else { write!(card, " {count} |") };
+        }
+        card.push('\n');
+    }
+    card
+}

@@ -1,0 +1,319 @@
+//! A recipe in, a model folder out: the training loop.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use half::f16;
+use motion_net::backend::Statistics;
+use motion_net::{Config, CpuBackend, Estimation, HostTensor, Mode, MsNet, Weights};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::data::Data;
+use crate::error::{Error, Result, at};
+use crate::metrics::{Confusion, EndPointError, Evaluation};
+use crate::optimizer::AdamW;
+use crate::parameters::Parameters;
+use crate::recipe::Recipe;
+use crate::evaluate::{self, evaluate};
+use crate::{card, progress, trunk};
+
+/// One line of `log.jsonl`.
+#[derive(Debug, Clone, Serialize)]
+struct Epoch {
+    epoch: usize,
+    loss: f64,
+    train_top1: f64,
+    validate_top1: f64,
+    secs: f64,
+    clips_per_sec: f64,
+}
+
+/// What a run leaves behind.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The model folder with the best epoch's weights.
+    pub model: PathBuf,
+    /// Share of the validation clips that it classifies rightly.
+    pub validate_top1: f64,
+    /// The test set, seen by nothing before.
+    pub test: Evaluation,
+}
+
+/// Trains after a recipe; with `resume` it goes on after the last finished epoch.
+///
+/// # Errors
+/// A recipe, data set or file that is not as it should be; a loss that is no number.
+pub fn train(recipe_path: &Path, resume: bool) -> Result<Report> {
+    let started = Instant::now();
+    let recipe = Recipe::read(recipe_path)?;
+    let mut run = Run::new(recipe_path, recipe)?;
+    std::fs::create_dir_all(&run.recipe.out).map_err(at(&run.recipe.out))?;
+    let train = run.examples(&run.recipe.train, "preparing training clips")?;
+    let validate = run.examples(&run.recipe.validate, "preparing validation clips")?;
+    let mut state = if resume { run.restore()? } else { Progress::default() };
+    while state.epoch < run.recipe.epochs {
+        run.epoch(&mut state, &train, &validate)?;
+    }
+    let model = run.recipe.out.join("model");
+    let data = Data::open(&run.recipe.test, run.config.frames)?;
+    let test = evaluate(&model, &data)?;
+    card::write(&model, &run.recipe, recipe_path, &test, state.best, started.elapsed())?;
+    Ok(Report { model, validate_top1: state.best, test })
+}
+
+/// Everything that stays the same in a run.
+struct Run {
+    recipe: Recipe,
+    config: Config,
+    net: MsNet<CpuBackend>,
+    parameters: Parameters,
+    /// The stage whose features are the input, where everything before is frozen.
+    start: Option<usize>,
+    estimation: Estimation,
+    backend: CpuBackend,
+}
+
+/// What changes from epoch to epoch.
+#[derive(Default)]
+struct Progress {
+    epoch: usize,
+    best: f64,
+    optimizer: AdamW,
+}
+
+/// One prepared clip: frozen features in half precision, or the normalised clip itself.
+struct Example {
+    /// T, then the shape of one frame.
+    shape: Vec<usize>,
+    values: Vec<f16>,
+    label: usize,
+}
+
+/// Which frames of each clip of a batch are looked at.
+struct Runs {
+    /// The first frame, clip by clip.
+    starts: Vec<usize>,
+    /// How many follow each other from there.
+    frames: usize,
+}
+
+impl Run {
+    fn new(path: &Path, recipe: Recipe) -> Result<Self> {
+        let wrong = |message: String| Error::Recipe { path: path.to_owned(), message };
+        let frames = recipe.model.get("frames").and_then(toml::Value::as_integer).unwrap_or(8);
+        let labels = Data::open(&recipe.train, usize::try_from(frames).unwrap_or(8))?.labels();
+        let config = recipe.config(&labels)?;
+        let stages = config.backbone.stages();
+        if recipe.run_frames.is_some() && (recipe.freeze_until.is_none() || config.backbone.has_shift()) {
+            return Err(wrong("run_frames needs freeze_until and a backbone without temporal shift".into()));
+        }
+        let start = match &recipe.freeze_until {
+            None => None,
+            Some(name) => Some(stages.iter().position(|stage| stage == name).ok_or_else(|| {
+                wrong(format!("freeze_until is {name:?}, expected one of {}", stages.join(", ")))
+            })?),
+        };
+        let first = match &recipe.trunk {
+            None => Weights::default(),
+            Some(_) if !config.backbone.is_mobilenet() || !config.expand_first_block => {
+                return Err(wrong("trunk is a MobileNetV2 with expand_first_block, the model is not".into()));
+            }
+            Some(folder) => trunk::read(folder)?,
+        };
+        let frozen = start.map_or(&[][..], |start| &stages[..=start]);
+        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.seed);
+        let backend = CpuBackend::new();
+        let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
+        let net = MsNet::build(&backend, config.clone(), &mut parameters)?;
+        Ok(Self { recipe, config, net, parameters, start, estimation, backend })
+    }
+
+    /// Renders or reads every clip once and keeps what the trained part of the network reads.
+    fn examples(&self, spec: &crate::recipe::DataSpec, what: &'static str) -> Result<Vec<Example>> {
+        let data = Data::open(spec, self.config.frames)?;
+        let bar = progress::bar(what, data.count());
+        let examples = (0..data.count())
+            .into_par_iter()
+            .map(|index| {
+                let sample = data.sample(index)?;
+                let clip = evaluate::network_input(&self.config, &sample.frames)?;
+                let (shape, values) = match self.start {
+                    None => (clip.shape[1..].to_vec(), clip.data),
+                    Some(start) => {
+                        let features = self.net.features(&self.backend, &clip, start, &self.estimation)?;
+                        (features.dims().to_vec(), features.flatten_all()?.to_vec1()?)
+                    }
+                };
+                bar.inc(1);
+                let values = values.into_iter().map(f16::from_f32).collect();
+                Ok(Example { shape, values, label: sample.label })
+            })
+            .collect();
+        bar.finish_and_clear();
+        examples
+    }
+
+    fn epoch(&mut self, state: &mut Progress, train: &[Example], validate: &[Example]) -> Result<()> {
+        let started = Instant::now();
+        let mut random = ChaCha8Rng::seed_from_u64(self.recipe.seed ^ (state.epoch as u64 + 1));
+        let mut order: Vec<usize> = (0..train.len()).collect();
+        order.shuffle(&mut random);
+        let run = self.recipe.run_frames.map_or(self.config.frames, |run| run.clamp(2, self.config.frames));
+        let steps = self.recipe.epochs * train.len().div_ceil(self.recipe.batch);
+        let mode = Mode { backbone: Statistics::Running, motion: Statistics::Batch, dropout: self.recipe.dropout };
+        let mut confusion = Confusion::new(self.config.classes());
+        let mut loss_sum = 0.0;
+        let bar = progress::bar("training", train.len());
+        for batch in order.chunks(self.recipe.batch) {
+            let batch: Vec<&Example> = batch.iter().map(|&i| &train[i]).collect();
+            let starts = batch.iter().map(|_| random.random_range(0..=self.config.frames - run)).collect();
+            let logits = self.logits(&batch, Runs { starts, frames: run }, mode)?;
+            let loss = self.loss(&logits, &batch)?;
+            let value = loss.to_scalar::<f32>()?;
+            if !value.is_finite() {
+                return Err(Error::Diverged { epoch: state.epoch + 1, loss: value });
+            }
+            state.optimizer.step(&self.parameters, &loss.backward()?, &self.recipe, steps)?;
+            loss_sum += f64::from(value) * batch.len() as f64;
+            for (row, example) in logits.to_vec2::<f32>()?.iter().zip(&batch) {
+                confusion.add(example.label, row);
+            }
+            bar.inc(batch.len() as u64);
+        }
+        bar.finish_and_clear();
+        let secs = started.elapsed().as_secs_f64();
+        state.epoch += 1;
+        let line = Epoch {
+            epoch: state.epoch,
+            loss: loss_sum / train.len() as f64,
+            train_top1: confusion.top1(),
+            validate_top1: self.accuracy(validate)?,
+            secs,
+            clips_per_sec: train.len() as f64 / secs,
+        };
+        if line.validate_top1 >= state.best {
+            state.best = line.validate_top1;
+            self.save_model()?;
+        }
+        self.save_state(state)?;
+        self.log(&line)
+    }
+
+    fn logits(&self, batch: &[&Example], runs: Runs, mode: Mode) -> Result<Tensor> {
+        let Runs { starts, frames } = runs;
+        let frame_shape = &batch[0].shape[1..];
+        let frame: usize = frame_shape.iter().product();
+        let values: Vec<f32> = batch
+            .iter()
+            .zip(starts)
+            .flat_map(|(e, start)| e.values[start * frame..][..frames * frame].iter().map(|v| v.to_f32()))
+            .collect();
+        let shape = |lead: &[usize]| [lead, frame_shape].concat();
+        let mut pass = match self.start {
+            None => {
+                let clips = HostTensor::new(shape(&[batch.len(), frames]), values)?;
+                self.net.begin(&self.backend, &clips)?
+            }
+            Some(start) => {
+                let features = Tensor::from_vec(values, shape(&[batch.len() * frames]), &Device::Cpu)?;
+                self.net.begin_at(start, features, frames)?
+            }
+        };
+        while self.net.advance(&self.backend, &mut pass, &self.estimation, mode)?.is_some() {}
+        pass.logits().cloned().ok_or_else(|| {
+            let (backend, message) = ("cpu", "a finished pass has no scores".to_owned());
+            motion_net::Error::Backend { backend, message }.into()
+        })
+    }
+
+    /// Cross entropy on the mean logits (published code), the truth smoothed.
+    fn loss(&self, logits: &Tensor, batch: &[&Example]) -> Result<Tensor> {
+        let classes = self.config.classes();
+        let smoothing = self.recipe.label_smoothing as f32;
+        let mut truth = vec![smoothing / classes as f32; batch.len() * classes];
+        for (row, example) in batch.iter().enumerate() {
+            truth[row * classes + example.label] += 1.0 - smoothing;
+        }
+        let truth = Tensor::from_vec(truth, (batch.len(), classes), &Device::Cpu)?;
+        let log = candle_nn::ops::log_softmax(logits, 1)?;
+        Ok(((log * truth)?.sum_all()? * (-1.0 / batch.len() as f64))?)
+    }
+
+    fn accuracy(&self, examples: &[Example]) -> Result<f64> {
+        let mut confusion = Confusion::new(self.config.classes());
+        for batch in examples.chunks(self.recipe.batch) {
+            let batch: Vec<&Example> = batch.iter().collect();
+            let whole = Runs { starts: vec![0; batch.len()], frames: self.config.frames };
+            let logits = self.logits(&batch, whole, Mode::EVAL)?.to_vec2::<f32>()?;
+            logits.iter().zip(&batch).for_each(|(row, example)| confusion.add(example.label, row));
+        }
+        let labels: Vec<String> = self.config.id2label.values().cloned().collect();
+        Ok(confusion.evaluation(&labels, EndPointError::default()).top1)
+    }
+
+    fn save_model(&self) -> Result<()> {
+        let folder = self.recipe.out.join("model");
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        write_atomically(&folder.join("config.json"), self.config.to_json()?.as_bytes())?;
+        let bytes = self.parameters.weights()?.to_safetensors(true)?;
+        write_atomically(&folder.join("model.safetensors"), &bytes)
+    }
+
+    fn save_state(&self, state: &Progress) -> Result<()> {
+        let out = &self.recipe.out;
+        write_atomically(&out.join("last.safetensors"), &self.parameters.weights()?.to_safetensors(false)?)?;
+        write_atomically(&out.join("optimizer.safetensors"), &state.optimizer.state()?.to_safetensors(false)?)?;
+        let progress = format!("{{\"epoch\": {}, \"best\": {}}}\n", state.epoch, state.best);
+        write_atomically(&out.join("progress.json"), progress.as_bytes())
+    }
+
+    fn restore(&self) -> Result<Progress> {
+        let read = |name: &str| {
+            let path = self.recipe.out.join(name);
+            std::fs::read(&path).map_err(at(&path))
+        };
+        #[derive(serde::Deserialize)]
+        struct Stored {
+            epoch: usize,
+            best: f64,
+        }
+        let stored: Stored = serde_json::from_slice(&read("progress.json")?).map_err(|error| Error::Data {
+            path: self.recipe.out.join("progress.json"),
+            message: error.to_string(),
+        })?;
+        self.parameters.restore(&Weights::from_safetensors(&read("last.safetensors")?)?)?;
+        let optimizer = AdamW::restore(&Weights::from_safetensors(&read("optimizer.safetensors")?)?)?;
+        Ok(Progress { epoch: stored.epoch, best: stored.best, optimizer })
+    }
+
+    fn log(&self, line: &Epoch) -> Result<()> {
+        let path = self.recipe.out.join("log.jsonl");
+        let json = serde_json::to_string(line).unwrap_or_default();
+        let mut file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
+        writeln!(file, "{json}").map_err(at(&path))?;
+        progress::line(&format!(
+            "epoch {}/{}: loss {:.3}, top-1 {:.1} % in training, {:.1} % in validation, {:.1} clips/s",
+            line.epoch,
+            self.recipe.epochs,
+            line.loss,
+            100.0 * line.train_top1,
+            100.0 * line.validate_top1,
+            line.clips_per_sec
+        ));
+        Ok(())
+    }
+}
+
+/// Writes a file beside its place and moves it there: a reader sees the old one or the new one, never a part.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, bytes).map_err(at(&part))?;
+    std::fs::rename(&part, path).map_err(at(path))
+}

@@ -1,0 +1,151 @@
+//! Scores in, figures out: accuracy, confusion, end-point error.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// How right a model is on a set of clips.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    /// Share of clips whose best class is the true one, 0 to 1.
+    pub top1: f64,
+    /// Share of clips whose true class is among the best five, 0 to 1.
+    pub top5: f64,
+    /// How many clips.
+    pub clips: usize,
+    /// `top1` by class.
+    pub per_class: BTreeMap<String, f64>,
+    /// Mean distance from the true flow in cells of the first motion stage, over visible cells; absent where there is
+    /// no true flow or no motion module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epe_cells: Option<f64>,
+    /// The same for a map of zeros.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_epe_cells: Option<f64>,
+    /// Class names in the order of the labels.
+    #[serde(skip)]
+    pub labels: Vec<String>,
+    /// `confusion[truth][guess]`: number of clips.
+    pub confusion: Vec<Vec<usize>>,
+}
+
+/// Counts clips one by one.
+#[derive(Debug, Clone)]
+pub struct Confusion {
+    counts: Vec<Vec<usize>>,
+    top5: usize,
+}
+
+impl Confusion {
+    /// No clips yet, of so many classes.
+    pub fn new(classes: usize) -> Self {
+        Self { counts: vec![vec![0; classes]; classes], top5: 0 }
+    }
+
+    /// Counts one clip by its scores.
+    pub fn add(&mut self, truth: usize, logits: &[f32]) {
+        let order = ranking(logits);
+        self.counts[truth][order[0]] += 1;
+        self.top5 += usize::from(order.iter().take(5).any(|&class| class == truth));
+    }
+
+    /// Share of clips whose best class is the true one.
+    pub fn top1(&self) -> f64 {
+        let right: usize = (0..self.counts.len()).map(|class| self.counts[class][class]).sum();
+        share(right, self.clips())
+    }
+
+    fn clips(&self) -> usize {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// All figures.
+    pub fn evaluation(self, labels: &[String], epe: EndPointError) -> Evaluation {
+        let per_class = labels
+            .iter()
+            .zip(&self.counts)
+            .enumerate()
+            .map(|(class, (label, row))| (label.clone(), share(row[class], row.iter().sum())))
+            .collect();
+        Evaluation {
+            top1: self.top1(),
+            top5: share(self.top5, self.clips()),
+            clips: self.clips(),
+            per_class,
+            epe_cells: epe.mean(epe.found),
+            zero_epe_cells: epe.mean(epe.zero),
+            labels: labels.to_vec(),
+            confusion: self.counts,
+        }
+    }
+}
+
+/// Classes from the likeliest to the least likely.
+pub fn ranking(logits: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    order
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Sums of distances between a map and the truth.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EndPointError {
+    found: f64,
+    zero: f64,
+    cells: usize,
+}
+
+impl EndPointError {
+    /// Adds one map; both `[h, w, 2]` in cells, `counts` says which cells have a truth.
+    pub fn add(&mut self, found: &[f32], truth: &[f32], counts: &[bool]) {
+        let pairs = found.as_chunks::<2>().0.iter().zip(truth.as_chunks::<2>().0).zip(counts);
+        for ((found, truth), _) in pairs.filter(|(_, counts)| **counts) {
+            self.found += f64::from((found[0] - truth[0]).hypot(found[1] - truth[1]));
+            self.zero += f64::from(truth[0].hypot(truth[1]));
+            self.cells += 1;
+        }
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        self.found += other.found;
+        self.zero += other.zero;
+        self.cells += other.cells;
+    }
+
+    fn mean(&self, sum: f64) -> Option<f64> {
+        (self.cells > 0).then(|| sum / self.cells as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_three_clips() {
+        let labels: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
+        let mut confusion = Confusion::new(2);
+        confusion.add(0, &[2.0, 1.0]);
+        confusion.add(1, &[2.0, 1.0]);
+        confusion.add(1, &[0.0, 1.0]);
+        let figures = confusion.evaluation(&labels, EndPointError::default());
+        assert_eq!((figures.clips, figures.top5), (3, 1.0));
+        assert!((figures.top1 - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(figures.confusion, [[1, 0], [1, 1]]);
+        assert_eq!(figures.per_class["b"], 0.5);
+        assert_eq!(figures.epe_cells, None);
+    }
+
+    #[test]
+    fn error_counts_only_cells_with_a_truth() {
+        let mut epe = EndPointError::default();
+        epe.add(&[3.0, 4.0, 9.0, 9.0], &[0.0, 0.0, 0.0, 0.0], &[true, false]);
+        assert_eq!(epe.mean(epe.found), Some(5.0));
+        assert_eq!(epe.mean(epe.zero), Some(0.0));
+    }
+}

@@ -47,13 +47,13 @@ pub fn resize_window(frame: &Frame, height: usize, width: usize, window: [Range<
     // The rows of the source that the second pass will read.
     let source_rows = down.as_ref().map_or(rows.clone(), Filter::reads);
     let source = &frame.rgb[source_rows.start * frame.width * 3..source_rows.end * frame.width * 3];
-    let narrow: Vec<u8> = source
-        .chunks_exact(frame.width * 3)
-        .flat_map(|row| match &across {
-            Some(filter) => filter.along_columns(row),
-            None => row[columns.start * 3..columns.end * 3].to_vec(),
-        })
-        .collect();
+    let mut narrow = Vec::with_capacity(source_rows.len() * columns.len() * 3);
+    for row in source.chunks_exact(frame.width * 3) {
+        match &across {
+            Some(filter) => filter.along_columns(row, &mut narrow),
+            None => narrow.extend_from_slice(&row[columns.start * 3..columns.end * 3]),
+        }
+    }
     let rgb = match &down {
         Some(filter) => filter.along_rows(&narrow, columns.len() * 3, source_rows.start),
         None => narrow,
@@ -119,21 +119,28 @@ impl Filter {
         start..end
     }
 
-    /// One row of RGB pixels.
-    fn along_columns(&self, row: &[u8]) -> Vec<u8> {
-        let (pixels, _) = row.as_chunks::<3>();
-        let mut result = Vec::with_capacity(self.taps.len() * 3);
+    /// Adds the result of one row of RGB pixels to `result`.
+    fn along_columns(&self, row: &[u8], result: &mut Vec<u8>) {
         for (first, range) in &self.taps {
             let weights = &self.weights[range.clone()];
-            let mut sums = [HALF; 3];
-            for (pixel, &weight) in pixels[*first..].iter().zip(weights) {
-                for channel in 0..3 {
-                    sums[channel] += u32::from(pixel[channel]) * weight;
+            let bytes = &row[first * 3..];
+            // Four bytes for each pixel, the fourth being the next pixel's: one instruction of four lanes does
+            // all channels (1.7 times as fast in wasm). A row's last pixel has no next one and is done apart.
+            let mut sums = [HALF; 4];
+            let whole = weights.len().min((bytes.len() - 1) / 3);
+            for (pixel, &weight) in bytes.windows(4).step_by(3).zip(&weights[..whole]) {
+                for (sum, &byte) in sums.iter_mut().zip(pixel) {
+                    *sum += u32::from(byte) * weight;
                 }
             }
-            result.extend(sums.map(to_byte));
+            for (pixel, &weight) in bytes.chunks_exact(3).zip(weights).skip(whole) {
+                for (sum, &byte) in sums.iter_mut().zip(pixel) {
+                    *sum += u32::from(byte) * weight;
+                }
+            }
+            let [red, green, blue, _] = sums.map(to_byte);
+            result.extend([red, green, blue]);
         }
-        result
     }
 
     /// Rows of `stride` bytes, of which the first one is source row `offset`.

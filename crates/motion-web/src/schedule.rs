@@ -1,0 +1,307 @@
+//! Which compressed frames go to the decoder, and which decoded ones make the clip. In: a [`Track`] and what the
+//! decoder gives back. Out: runs of samples to decode, and the chosen frames.
+//!
+//! First only the stretches that hold chosen frames are decoded, each from a keyframe. When a chosen frame does not
+//! come out, the container promised more than there is: then everything is decoded once to see which frames come
+//! ([`Phase::Survey`]), the choice is made again among those, and their stretches are decoded.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+use motion_clip::{Sampling, sample};
+
+use crate::demux::{Shown, Track};
+use crate::{Error, Result};
+
+/// What is being decoded, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The frames chosen by what the container promises.
+    Trust,
+    /// Everything, to see what comes.
+    Survey,
+    /// The frames chosen among those that came.
+    Again,
+}
+
+/// Walks a decoder through a track.
+#[derive(Debug)]
+pub struct Schedule {
+    sampling: Sampling,
+    frames: usize,
+    phase: Phase,
+    /// Samples where decoding can start, in decoding order.
+    keys: Vec<usize>,
+    /// Sample by the time stamp that a decoded frame carries.
+    stamps: HashMap<i64, usize>,
+    stamp_of: Vec<i64>,
+    /// What can be shown: in the end, of what came out of the decoder.
+    shown: Vec<Shown>,
+    promised: usize,
+    /// Positions in `shown` that make the clip.
+    chosen: Vec<usize>,
+    wanted: HashSet<usize>,
+    seen: HashSet<usize>,
+    runs: std::vec::IntoIter<Range<usize>>,
+    /// What is left of the present one.
+    run: Range<usize>,
+    /// Where the present one began.
+    begun: usize,
+    done: usize,
+    total: usize,
+    complaint: Option<String>,
+}
+
+impl Schedule {
+    /// Chooses `frames` frames of a track.
+    ///
+    /// # Errors
+    /// When the track shows no frame.
+    pub fn new(track: &Track, sampling: Sampling, frames: usize) -> Result<Self> {
+        let mut schedule = Self {
+            sampling,
+            frames,
+            phase: Phase::Trust,
+            keys: track.samples.iter().enumerate().filter(|(_, s)| s.keyframe).map(|(i, _)| i).collect(),
+            stamps: track.samples.iter().enumerate().map(|(i, s)| (s.stamp, i)).collect(),
+            stamp_of: track.samples.iter().map(|s| s.stamp).collect(),
+            promised: track.shown.len(),
+            shown: track.shown.clone(),
+            chosen: Vec::new(),
+            wanted: HashSet::new(),
+            seen: HashSet::new(),
+            runs: Vec::new().into_iter(),
+            run: 0..0,
+            begun: 0,
+            done: 0,
+            total: 0,
+            complaint: None,
+        };
+        schedule.choose()?;
+        Ok(schedule)
+    }
+
+    /// Picks the clip's frames among those that can be shown, and the stretches that they need.
+    fn choose(&mut self) -> Result<()> {
+        let clips = sample::clip_indices(self.sampling, self.shown.len(), self.frames, 1)?;
+        self.chosen = clips.into_iter().next().unwrap_or_default();
+        self.wanted = self.chosen.iter().map(|&place| self.shown[place].sample).collect();
+        let mut stretches: BTreeMap<usize, usize> = BTreeMap::new();
+        for &sample in &self.wanted {
+            let last = stretches.entry(self.start_for(sample)).or_default();
+            *last = (*last).max(sample);
+        }
+        self.start(stretches.into_iter().map(|(key, last)| key..last + 1).collect());
+        Ok(())
+    }
+
+    /// Where decoding must start so that a sample comes out whole: its keyframe, or the one before if the sample is
+    /// shown before its keyframe and so may refer to what stands before that.
+    fn start_for(&self, sample: usize) -> usize {
+        let place = self.keys.partition_point(|&key| key <= sample);
+        let key = |back: usize| place.checked_sub(back).map_or(0, |i| self.keys[i]);
+        let leads = self.stamp_of[sample] < self.stamp_of[key(1)];
+        if leads && place >= 2 { key(2) } else { key(1) }
+    }
+
+    fn start(&mut self, runs: Vec<Range<usize>>) {
+        self.done = 0;
+        self.total = runs.iter().map(ExactSizeIterator::len).sum();
+        self.runs = runs.into_iter();
+        self.run = 0..0;
+    }
+
+    /// Starts the next stretch; the decoder has been flushed. `false` when the clip is complete.
+    ///
+    /// # Errors
+    /// [`Error::NotDecoded`] when nothing came out at all.
+    pub fn next_run(&mut self, codec: &str) -> Result<bool> {
+        loop {
+            if let Some(run) = self.runs.next() {
+                self.begun = run.start;
+                self.run = run;
+                return Ok(true);
+            }
+            if self.wanted.is_subset(&self.seen) {
+                return Ok(false);
+            }
+            match self.phase {
+                Phase::Trust => {
+                    self.phase = Phase::Survey;
+                    self.start(self.keys.first().map(|&key| key..self.stamp_of.len()).into_iter().collect());
+                }
+                Phase::Survey => {
+                    self.phase = Phase::Again;
+                    self.shown.retain(|shown| self.seen.contains(&shown.sample));
+                    if self.shown.is_empty() {
+                        let reason = self.complaint.clone().unwrap_or_else(|| "no picture came out".to_owned());
+                        return Err(Error::NotDecoded { codec: codec.to_owned(), reason });
+                    }
+                    self.choose()?;
+                }
+                Phase::Again => return Ok(false),
+            }
+        }
+    }
+
+    /// The next sample of this stretch, for the decoder.
+    pub fn next_sample(&mut self) -> Option<usize> {
+        let sample = self.run.next()?;
+        self.done += 1;
+        Some(sample)
+    }
+
+    /// A frame came out of the decoder: the sample it belongs to, if its pixels are needed.
+    pub fn came(&mut self, stamp: i64) -> Option<usize> {
+        let sample = *self.stamps.get(&stamp)?;
+        self.seen.insert(sample);
+        (self.phase != Phase::Survey && self.wanted.contains(&sample)).then_some(sample)
+    }
+
+    /// The decoder gave up; a new one goes on from the next keyframe.
+    pub fn failed(&mut self, complaint: &str) {
+        self.complaint.get_or_insert_with(|| complaint.to_owned());
+        // Never the same keyframe again.
+        let sent = self.run.start.max(self.begun + 1);
+        let next = self.keys.get(self.keys.partition_point(|&key| key < sent));
+        let rest = next.map_or(self.run.end, |&key| key.min(self.run.end))..self.run.end;
+        self.done += rest.start.saturating_sub(self.run.start);
+        self.run = 0..0;
+        if !rest.is_empty() {
+            let runs: Vec<_> = std::iter::once(rest).chain(&mut self.runs).collect();
+            self.runs = runs.into_iter();
+        }
+    }
+
+    /// Samples sent and samples to send, of what is being decoded now.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.done, self.total)
+    }
+
+    /// What is being done, in words.
+    pub fn text(&self) -> &'static str {
+        match self.phase {
+            Phase::Trust => "decoding the chosen frames",
+            Phase::Survey => "a frame did not come out: counting those that do",
+            Phase::Again => "decoding frames chosen among those that came out",
+        }
+    }
+
+    /// The clip: number of each frame among those that can be shown, and what it is.
+    pub fn chosen(&self) -> impl Iterator<Item = (usize, Shown)> {
+        self.chosen.iter().map(|&place| (place, self.shown[place]))
+    }
+
+    /// Number of frames that can be shown.
+    pub fn frame_count(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// What the user should know.
+    pub fn note(&self) -> Option<String> {
+        let (came, promised) = (self.shown.len(), self.promised);
+        (came < promised).then(|| {
+            format!("Only {came} of the {promised} frames that the file promises could be decoded; the clip is made of those.")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demux::Sample;
+
+    /// A track with a keyframe every `gop` samples, shown in decoding order.
+    fn track(samples: usize, gop: usize) -> Track {
+        let sample = |i: usize| Sample { offset: 0, size: 1, stamp: i as i64 * 10, keyframe: i.is_multiple_of(gop) };
+        let shown = |i: usize| Shown { sample: i, time_secs: i as f64 };
+        Track {
+            samples: (0..samples).map(sample).collect(),
+            shown: (0..samples).map(shown).collect(),
+            ..Track::default()
+        }
+    }
+
+    /// A decoder that gives only the samples that `decodes`, and dies at `dies_at`.
+    fn decode(schedule: &mut Schedule, decodes: impl Fn(usize) -> bool, dies_at: usize) -> (usize, Vec<usize>) {
+        let (mut sent, mut got) = (0, Vec::new());
+        while schedule.next_run("test").unwrap() {
+            while let Some(sample) = schedule.next_sample() {
+                sent += 1;
+                if sample == dies_at {
+                    schedule.failed("dead");
+                    break;
+                }
+                if decodes(sample) {
+                    got.extend(schedule.came(sample as i64 * 10));
+                }
+            }
+        }
+        (sent, got)
+    }
+
+    fn numbers(schedule: &Schedule) -> Vec<usize> {
+        schedule.chosen().map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn a_whole_file_is_decoded_in_the_stretches_that_it_needs() {
+        let mut schedule = Schedule::new(&track(100, 10), Sampling::Segment, 4).unwrap();
+        assert_eq!(numbers(&schedule), [12, 37, 62, 87]);
+        let (sent, got) = decode(&mut schedule, |_| true, 1000);
+        assert_eq!((sent, got), (3 + 8 + 3 + 8, vec![12, 37, 62, 87]));
+        assert_eq!(schedule.note(), None);
+    }
+
+    #[test]
+    fn a_frame_before_its_keyframe_needs_the_stretch_before() {
+        let mut leading = track(20, 10);
+        // Samples 10, 11, 12 in decoding order are shown 12, 10, 11: an open group of pictures.
+        leading.samples[10].stamp = 120;
+        leading.samples[11].stamp = 100;
+        leading.samples[12].stamp = 110;
+        let schedule = Schedule::new(&leading, Sampling::Segment, 1).unwrap();
+        assert_eq!(schedule.start_for(11), 0);
+        assert_eq!(schedule.start_for(13), 10);
+    }
+
+    #[test]
+    fn the_clip_is_made_of_what_comes_out() {
+        let mut schedule = Schedule::new(&track(100, 100), Sampling::Segment, 4).unwrap();
+        let (_, got) = decode(&mut schedule, |sample| sample < 40, 1000);
+        assert_eq!(numbers(&schedule), [5, 15, 25, 35]);
+        assert!(got.ends_with(&[5, 15, 25, 35]), "{got:?}");
+        assert_eq!(schedule.frame_count(), 40);
+        assert!(schedule.note().unwrap().contains("40 of the 100"));
+    }
+
+    #[test]
+    fn a_decoder_that_dies_is_replaced_at_the_next_keyframe() {
+        let mut schedule = Schedule::new(&track(100, 10), Sampling::Segment, 4).unwrap();
+        let (_, got) = decode(&mut schedule, |_| true, 35);
+        assert_eq!(schedule.frame_count(), 95);
+        assert_eq!(got.len(), 3 + 4, "three before and all four after the survey");
+    }
+
+    #[test]
+    fn nothing_at_all_is_an_error_with_the_first_complaint() {
+        let mut schedule = Schedule::new(&track(10, 10), Sampling::Segment, 4).unwrap();
+        assert!(schedule.next_run("avc1.test").unwrap());
+        schedule.failed("bad header");
+        assert!(schedule.next_run("avc1.test").unwrap());
+        schedule.failed("another");
+        let error = schedule.next_run("avc1.test").unwrap_err().to_string();
+        assert!(error.contains("avc1.test") && error.contains("bad header"), "{error}");
+        assert!(Schedule::new(&Track::default(), Sampling::Segment, 4).is_err());
+    }
+
+    #[test]
+    fn a_sample_may_be_shown_twice() {
+        let mut twice = track(4, 4);
+        twice.shown = [0, 1, 0, 1].map(|sample| Shown { sample, time_secs: 0.0 }).to_vec();
+        let mut schedule = Schedule::new(&twice, Sampling::Segment, 4).unwrap();
+        let (sent, got) = decode(&mut schedule, |_| true, 1000);
+        assert_eq!((sent, got), (2, vec![0, 1]));
+        assert_eq!(schedule.chosen().map(|(_, shown)| shown.sample).collect::<Vec<_>>(), [0, 1, 0, 1]);
+    }
+}

@@ -1,0 +1,722 @@
+//! The only API that JavaScript sees: it passes bytes in, takes messages out, and calls one step after the other.
+//!
+//! A video goes through `open`, then either `next_run`, `next_chunk`, `wants`, `put` (exact frames, by WebCodecs) or
+//! `seek_times`, `put_approximate` (the browser's player), then `clip`, `advance` until nothing is left, and
+//! `scores`. `maps` can be asked for at any stage that has run.
+
+mod shot;
+
+use std::collections::BTreeSet;
+
+use motion_clip::{Frame, Preprocess, Sampling};
+use motion_net::config::{self, Config};
+use motion_net::{Backend, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, Step, Weights, read_maps};
+use motion_view::{Picture, clip_scale, heat, wheel};
+use wasm_bindgen::prelude::*;
+
+use crate::blob::BlobReader;
+use crate::demux::{self, Track};
+use crate::message::{array, file, floats, number, object, picture, text, texts};
+use crate::schedule::Schedule;
+use crate::{Error, Result};
+use shot::Shot;
+
+/// Largest frame that is taken from the decoder, in pixels: 8K video, twice over.
+const PIXEL_LIMIT: u64 = 64 << 20;
+/// Frames a second that a video is taken to have when only the browser's player can open it.
+const ASSUMED_RATE: f64 = 30.0;
+/// Actions that are listed.
+const TOP: usize = 5;
+/// Side of the legend's colour wheel in pixels.
+const WHEEL: usize = 96;
+
+type B = CpuBackend;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Milliseconds since the worker started.
+    #[wasm_bindgen(js_namespace = performance)]
+    fn now() -> f64;
+}
+
+/// A model that is ready to run.
+struct Model {
+    net: MsNet<B>,
+    estimation: Estimation,
+    name: String,
+}
+
+/// A video that is being taken apart.
+struct Video {
+    name: String,
+    reader: BlobReader,
+    track: Track,
+    schedule: Schedule,
+    /// The upright size, and what the network sees of each sample.
+    shot: Shot,
+}
+
+/// How long the parts of a request took, in milliseconds.
+#[derive(Default)]
+struct Times {
+    began: f64,
+    opened: f64,
+    decoded: f64,
+    prepared: f64,
+    network: f64,
+    draw: f64,
+}
+
+/// What ran since the request began.
+#[derive(Default)]
+struct Log {
+    ran: Vec<String>,
+    times: Times,
+}
+
+/// Everything that the worker knows.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Session {
+    backend: B,
+    model: Option<Model>,
+    video: Option<Video>,
+    shot: Option<Shot>,
+    pass: Option<Pass<<B as Backend>::Tensor>>,
+    log: Log,
+}
+
+/// An error as JavaScript sees it: `message`, and `fallback` where the browser's player may do better.
+impl From<Error> for JsValue {
+    fn from(error: Error) -> Self {
+        let shown = js_sys::Error::new(&error.to_string());
+        let _ = js_sys::Reflect::set(&shown, &"fallback".into(), &error.worth_a_video_element().into());
+        shown.into()
+    }
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// Nothing loaded yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        console_error_panic_hook::set_once();
+        Self::default()
+    }
+
+    /// The legend's colour wheel, a picture.
+    ///
+    /// # Errors
+    /// Never for the size that is built in.
+    pub fn wheel(&self) -> Result<JsValue> {
+        Ok(picture(&Picture::from_rgba(WHEEL, WHEEL, wheel::wheel_picture(WHEEL))?))
+    }
+
+    /// Starts the clock of a request.
+    pub fn begin(&mut self) {
+        self.log = Log { times: Times { began: now(), ..Times::default() }, ..Log::default() };
+    }
+
+    /// Loads a model folder's two files; forgets the clip. Returns what the page shows of it.
+    ///
+    /// # Errors
+    /// What is wrong with which of the two.
+    pub fn load_model(&mut self, config: &str, weights: &[u8]) -> Result<JsValue> {
+        (self.video, self.shot, self.pass) = (None, None, None);
+        let config = Config::from_json(config)?;
+        let weights = Weights::from_safetensors(weights)?;
+        let parameters = weights.count();
+        let net = MsNet::load(&self.backend, config, weights)?;
+        let estimation = net.config().motion.as_ref().map_or_else(Estimation::default, |m| m.estimation());
+        let backbone = serde_json::to_value(net.config().backbone).ok();
+        let name = backbone.and_then(|b| b.as_str().map(str::to_owned)).unwrap_or_default();
+        let model = self.model.insert(Model { net, estimation, name });
+        Ok(model.info(parameters))
+    }
+
+    /// Opens a video: finds its frames and chooses those of the clip.
+    ///
+    /// # Errors
+    /// What the file is instead, or what is damaged; with `fallback` where the browser's player may open it.
+    pub fn open(&mut self, blob: web_sys::Blob, name: String) -> Result<()> {
+        (self.video, self.shot, self.pass) = (None, None, None);
+        let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
+        let mut reader = BlobReader::new(blob)?;
+        let track = demux::open(&mut reader)?;
+        check_size(track.width as u64, track.height as u64)?;
+        let schedule = Schedule::new(&track, model.sampling(), model.net.config().frames)?;
+        self.video = Some(Video { name, reader, track, schedule, shot: Shot::default() });
+        self.log.times.opened = now();
+        Ok(())
+    }
+
+    /// What `VideoDecoder.configure` takes.
+    ///
+    /// # Errors
+    /// Without an open video.
+    pub fn decoder_config(&self) -> Result<JsValue> {
+        let track = &self.video()?.track;
+        let mut entries = vec![("codec", track.codec.as_str().into())];
+        if track.width > 0 && track.height > 0 {
+            entries.extend([("codedWidth", track.width.into()), ("codedHeight", track.height.into())]);
+        }
+        if let Some(description) = &track.description {
+            entries.push(("description", js_sys::Uint8Array::from(&description[..]).into()));
+        }
+        Ok(object(entries))
+    }
+
+    /// Starts the next stretch of compressed frames, the first of them a keyframe; `false` when all have been sent.
+    ///
+    /// # Errors
+    /// When no frame at all came out of the decoder.
+    pub fn next_run(&mut self) -> Result<bool> {
+        let video = self.video_mut()?;
+        let codec = video.track.codec.clone();
+        video.schedule.next_run(&codec)
+    }
+
+    /// The next compressed frame of this stretch, as `new EncodedVideoChunk` takes it; undefined after the last.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    pub fn next_chunk(&mut self) -> Result<JsValue> {
+        let video = self.video_mut()?;
+        let Some(index) = video.schedule.next_sample() else { return Ok(JsValue::UNDEFINED) };
+        let sample = video.track.samples[index];
+        check_chunk(sample.size)?;
+        let bytes = [&video.track.prefix[..], &video.reader.part(sample.offset, sample.size)?].concat();
+        Ok(object([
+            ("type", if sample.keyframe { "key" } else { "delta" }.into()),
+            ("timestamp", (sample.stamp as f64).into()),
+            ("data", js_sys::Uint8Array::from(&bytes[..]).into()),
+        ]))
+    }
+
+    /// A frame came out of the decoder: whether its pixels are needed.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn wants(&mut self, stamp: f64, width: u32, height: u32) -> Result<bool> {
+        let wanted = self.video_mut()?.schedule.came(stamp as i64).is_some();
+        if wanted {
+            check_size(u64::from(width), u64::from(height))?;
+        }
+        Ok(wanted)
+    }
+
+    /// The pixels of a frame that [`Self::wants`] asked for, RGBA.
+    ///
+    /// # Errors
+    /// When size and bytes do not fit.
+    pub fn put(&mut self, stamp: f64, width: usize, height: usize, rgba: &[u8]) -> Result<()> {
+        let preprocess = self.model()?.preprocess();
+        let video = self.video_mut()?;
+        let Some(sample) = video.schedule.came(stamp as i64) else { return Ok(()) };
+        video.shot.put(sample, &preprocess, video.track.orientation, [width, height], rgba)
+    }
+
+    /// The decoder gave up; a new one takes the next run.
+    ///
+    /// # Errors
+    /// Without an open video.
+    pub fn decoder_failed(&mut self, complaint: &str) -> Result<()> {
+        self.video_mut()?.schedule.failed(complaint);
+        Ok(())
+    }
+
+    /// `{done, total, text}` of decoding.
+    ///
+    /// # Errors
+    /// Without an open video.
+    pub fn decoding(&self) -> Result<JsValue> {
+        let schedule = &self.video()?.schedule;
+        let (done, total) = schedule.progress();
+        Ok(object([("done", done.into()), ("total", total.into()), ("text", schedule.text().into())]))
+    }
+
+    /// Where the browser's player should seek, in seconds.
+    ///
+    /// # Errors
+    /// Without a model, or when the player does not know how long the video is.
+    pub fn seek_times(&mut self, duration: f64) -> Result<Vec<f64>> {
+        (self.video, self.shot, self.pass) = (None, None, None);
+        self.log.times.opened = now();
+        let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
+        if !(duration.is_finite() && duration > 0.0) {
+            let (what, found) = ("the video's duration", duration.to_string());
+            return Err(Error::Message { what, found, expected: "a number of seconds above 0" });
+        }
+        let count = (duration * ASSUMED_RATE).clamp(1.0, 10_000_000.0) as usize;
+        let clips = motion_clip::sample::clip_indices(model.sampling(), count, model.net.config().frames, 1)?;
+        let middle = |index: usize| (index as f64 + 0.5) / count as f64 * duration;
+        Ok(clips.into_iter().flatten().map(middle).collect())
+    }
+
+    /// One picture from the browser's player, in the order of `seek_times`.
+    ///
+    /// # Errors
+    /// When size and bytes do not fit.
+    pub fn put_approximate(&mut self, time: f64, width: usize, height: usize, rgba: &[u8]) -> Result<()> {
+        check_size(width as u64, height as u64)?;
+        let preprocess = self.model()?.preprocess();
+        self.shot.get_or_insert_default().put_approximate(time, &preprocess, [width, height], rgba)
+    }
+
+    /// The clip is complete: brings it to the network. Returns the 'clip' message.
+    ///
+    /// # Errors
+    /// When no frame came.
+    pub fn clip(&mut self, name: &str) -> Result<JsValue> {
+        self.log.times.decoded = now();
+        if let Some(video) = self.video.take() {
+            self.shot = Some(video.finish()?);
+        } else if let Some(shot) = &mut self.shot {
+            shot.name = name.to_owned();
+        }
+        let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
+        let shot = self.shot.as_mut().filter(|shot| !shot.views.is_empty());
+        let shot = shot.ok_or(Error::NoFrames)?;
+        shot.tensor = model.normalised(&shot.views)?;
+        let clip = HostTensor::new([&[1], &shot.shape()[..]].concat(), shot.tensor.clone())?;
+        self.pass = Some(model.net.begin(&self.backend, &clip)?);
+        self.log.times.prepared = now();
+        shot.message(&model.preprocess())
+    }
+
+    /// Changes how displacement is estimated; what depends on it will be run again.
+    ///
+    /// # Errors
+    /// Which value is out of range; then nothing changes.
+    pub fn set(&mut self, settings: &JsValue) -> Result<()> {
+        let model = self.model.as_mut().ok_or(Error::Order("Load a model first."))?;
+        let mut estimation = model.estimation;
+        match text(settings, "estimator").as_deref() {
+            None => {}
+            Some("kernel") => estimation.estimator = Estimator::Kernel,
+            Some("soft") => estimation.estimator = Estimator::Soft,
+            Some(other) => {
+                let found = format!("{other:?}");
+                return Err(Error::Message { what: "estimator", found, expected: "\"kernel\" or \"soft\"" });
+            }
+        }
+        estimation.sigma = number(settings, "sigma")?.unwrap_or(estimation.sigma);
+        estimation.temperature = number(settings, "temperature")?.unwrap_or(estimation.temperature);
+        if let Some(patch) = number(settings, "patch")? {
+            // A fraction or a negative number becomes an even one, which the check refuses.
+            estimation.patch = if patch.fract() == 0.0 { patch as usize } else { 0 };
+        }
+        estimation.check()?;
+        model.estimation = estimation;
+        if let Some(pass) = &mut self.pass {
+            pass.rewind_to_motion();
+        }
+        Ok(())
+    }
+
+    /// Whether a clip is there to run.
+    pub fn has_clip(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// What the next [`Self::advance`] will do: `{done, total, text}`; undefined when nothing is left.
+    pub fn upcoming(&self) -> JsValue {
+        let (Some(model), Some(pass)) = (&self.model, &self.pass) else { return JsValue::UNDEFINED };
+        if pass.scores.is_some() {
+            return JsValue::UNDEFINED;
+        }
+        let done = pass.stages.iter().take_while(|stage| stage.is_some()).count();
+        let text = match model.net.stage_names().nth(done) {
+            None => "classifier".to_owned(),
+            Some(name) if model.net.motion_module(done).is_some() => format!("{name} and its motion module"),
+            Some(name) => name.to_owned(),
+        };
+        object([("done", done.into()), ("total", (pass.stages.len() + 1).into()), ("text", text.into())])
+    }
+
+    /// Runs the next stage of the network. Returns the name of the stage whose maps are new, if any.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    pub fn advance(&mut self) -> Result<Option<String>> {
+        let (Some(model), Some(pass)) = (&self.model, &mut self.pass) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        let began = now();
+        let step = model.net.advance(&self.backend, pass, &model.estimation, Mode::EVAL)?;
+        self.log.times.network += now() - began;
+        let name = |index: usize| model.net.stage_names().nth(index).unwrap_or_default();
+        match step {
+            None => Ok(None),
+            Some(Step::Classifier) => {
+                self.log.ran.push("classifier".to_owned());
+                Ok(None)
+            }
+            Some(Step::Stage { index, backbone, motion }) => {
+                self.log.ran.extend(backbone.then(|| name(index).to_owned()));
+                self.log.ran.extend(motion.then(|| format!("motion of {}", name(index))));
+                Ok(motion.then(|| name(index).to_owned()))
+            }
+        }
+    }
+
+    /// The 'maps' message of a stage that has run; a probe where no module is trained.
+    ///
+    /// # Errors
+    /// When there is no such stage, it has not run, or the backend fails.
+    pub async fn maps(&mut self, stage: String) -> Result<JsValue> {
+        let (Some(model), Some(pass), Some(shot)) = (&self.model, &self.pass, &self.shot) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        let began = now();
+        let index = model.net.stage_index(&stage)?;
+        let found = match pass.motion(index) {
+            Some(motion) => motion.forward.clone(),
+            None => model.net.probe(&self.backend, pass, index, &model.estimation)?,
+        };
+        let maps = read_maps(&self.backend, &stage, model.estimation.radius(), &found).await?;
+        let [height, width] = maps.grid;
+        let size = height * width;
+        let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
+        let scale = clip_scale(&maps.displacement, maps.radius);
+        let [input, _] = scale.pixels(geometry.input_cell(width, height));
+        let [across, down] = scale.pixels(geometry.cell(width, height));
+        let cells = scale.cells;
+        let said = format!(
+            "Full colour: {cells} cells of the {width} x {height} map, which is {input:.1} pixels of the network's \
+             input and {across:.1} (across) or {down:.1} (down) pixels of the video. One scale for the whole clip. \
+             Each confidence map runs from its own least to its own largest value."
+        );
+        let mut displacement = Vec::new();
+        let mut confidence = Vec::new();
+        let mut ranges = Vec::new();
+        for pair in 0..maps.pairs {
+            let flow = &maps.displacement[pair * size * 2..][..size * 2];
+            let rgba = wheel::displacement_rgba(flow, scale.in_map_units());
+            displacement.push(picture(&Picture::from_rgba(width, height, rgba)?));
+            let map = maps.confidences(pair);
+            let [least, most] = heat::range(map).unwrap_or_default();
+            let rgba = heat::confidence_rgba(map, least, most);
+            confidence.push(picture(&Picture::from_rgba(width, height, rgba)?));
+            ranges.push(array([least, most]));
+        }
+        let trained = pass.motion(index).is_some();
+        let range = heat::range(&maps.confidence).unwrap_or_default();
+        self.log.times.draw += now() - began;
+        Ok(object([
+            ("stage", stage.into()),
+            ("trained", trained.into()),
+            ("probe", (!trained).into()),
+            ("grid", object([("width", width.into()), ("height", height.into())])),
+            ("pairs", maps.pairs.into()),
+            ("displacement", array(displacement)),
+            ("confidence", array(confidence)),
+            (
+                "legend",
+                object([
+                    ("text", said.into()),
+                    ("radius_cells", maps.radius.into()),
+                    (
+                        "speed",
+                        object([
+                            ("cells", scale.cells.into()),
+                            ("input_px", input.into()),
+                            ("source_px", across.midpoint(down).into()),
+                            ("source_px_across", across.into()),
+                            ("source_px_down", down.into()),
+                        ]),
+                    ),
+                ]),
+            ),
+            ("confidence_range", array(range)),
+            ("confidence_ranges", array(ranges)),
+            (
+                "numbers",
+                object([
+                    ("displacement", floats(&maps.displacement)),
+                    ("confidence", floats(&maps.confidence)),
+                ]),
+            ),
+        ]))
+    }
+
+    /// The 'scores' message, once the pass is through.
+    ///
+    /// # Errors
+    /// Before that, or when the backend fails.
+    pub async fn scores(&mut self) -> Result<JsValue> {
+        let logits = self.logits().await?;
+        let (Some(model), Some(pass)) = (&self.model, &self.pass) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        let top = top(&logits, TOP).into_iter().map(|(class, probability)| {
+            let label = model.net.config().id2label.get(&class).map_or("", String::as_str);
+            object([("label", label.into()), ("probability", probability.into())])
+        });
+        let Log { ran, times } = &self.log;
+        let all = model.net.stage_names().enumerate().flat_map(|(index, name)| {
+            let motion = pass.motion(index).map(|_| format!("motion of {name}"));
+            std::iter::once(name.to_owned()).chain(motion)
+        });
+        let ran_here: BTreeSet<&String> = ran.iter().collect();
+        let reused: Vec<String> = all.filter(|name| !ran_here.contains(name)).collect();
+        let total = now() - times.began;
+        let mut ms = Vec::new();
+        if times.opened > 0.0 {
+            ms.push(("read", times.opened - times.began));
+            ms.push(("decode", times.decoded - times.opened));
+            ms.push(("prepare", times.prepared - times.decoded));
+        }
+        ms.extend([("network", times.network), ("draw", times.draw), ("total", total)]);
+        let said = format!("{} on the {} in {:.0} ms", model.name, self.backend.name().to_uppercase(), total);
+        Ok(object([
+            ("top", array(top)),
+            ("backend", self.backend.name().into()),
+            ("ran", texts(ran)),
+            ("reused", texts(&reused)),
+            ("settings", settings_message(&model.estimation)),
+            ("ms", object(ms.into_iter().map(|(name, ms)| (name, ms.into())))),
+            ("text", said.into()),
+        ]))
+    }
+
+    /// The 'saved' message's files: the clip as `motionlens forward` reads it, and the results as it writes them.
+    ///
+    /// # Errors
+    /// Without a clip that ran to its end.
+    pub async fn save(&self) -> Result<JsValue> {
+        let logits = self.logits().await?;
+        let (Some(model), Some(pass), Some(shot)) = (&self.model, &self.pass, &self.shot) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        let clip = channels_first(&HostTensor::new(shot.shape(), shot.tensor.clone())?)?;
+        let mut results = std::collections::BTreeMap::new();
+        results.insert("logits".to_owned(), HostTensor::new([1, logits.len()], logits.clone())?);
+        for (index, stage) in model.net.stage_names().enumerate() {
+            let Some(motion) = pass.motion(index) else { continue };
+            let forward = &motion.forward;
+            for (kind, tensor) in [
+                ("displacement", &forward.displacement),
+                ("confidence", &forward.confidence),
+                ("argmax", &forward.argmax),
+                ("motion", &motion.features),
+            ] {
+                let mut host = channels_first(&self.backend.read(tensor).await?)?;
+                host.shape.insert(0, 1);
+                results.insert(format!("{kind}.{stage}"), host);
+            }
+        }
+        let one = std::iter::once(("clip".to_owned(), clip)).collect();
+        let clip_file = Weights::new(one).to_safetensors(false)?;
+        let result_file = Weights::new(results).to_safetensors(false)?;
+        let estimation = &model.estimation;
+        let labels = &model.net.config().id2label;
+        let top: Vec<_> = top(&logits, TOP)
+            .into_iter()
+            .map(|(class, probability)| serde_json::json!({ "label": labels.get(&class), "probability": probability }))
+            .collect();
+        let facts = serde_json::json!({
+            "video": shot.name,
+            "backbone": model.name,
+            "approximate": shot.approximate,
+            "frames": shot.indices,
+            "times": shot.times,
+            "estimation": estimation,
+            "logits": logits,
+            "top": top,
+        });
+        Ok(array([
+            file("clip.safetensors", "application/octet-stream", &clip_file),
+            file("results.safetensors", "application/octet-stream", &result_file),
+            file("results.json", "application/json", facts.to_string().as_bytes()),
+        ]))
+    }
+}
+
+impl Session {
+    fn model(&self) -> Result<&Model> {
+        self.model.as_ref().ok_or(Error::Order("Load a model first."))
+    }
+
+    fn video(&self) -> Result<&Video> {
+        self.video.as_ref().ok_or(Error::Order("Open a video first."))
+    }
+
+    fn video_mut(&mut self) -> Result<&mut Video> {
+        self.video.as_mut().ok_or(Error::Order("Open a video first."))
+    }
+
+    async fn logits(&self) -> Result<Vec<f32>> {
+        let logits = self.pass.as_ref().and_then(Pass::logits);
+        let logits = logits.ok_or(Error::Order("The network has not run to its end."))?;
+        Ok(self.backend.read(logits).await?.data)
+    }
+}
+
+impl Model {
+    fn preprocess(&self) -> Preprocess {
+        let Config { resize, input_size, mean, std, .. } = *self.net.config();
+        Preprocess { resize, input_size, mean, std }
+    }
+
+    fn sampling(&self) -> Sampling {
+        match self.net.config().sampling {
+            config::Sampling::Segment => Sampling::Segment,
+            config::Sampling::Dense => Sampling::Dense,
+        }
+    }
+
+    /// Mean and deviation of frames that are resized and cropped already.
+    fn normalised(&self, views: &[Frame]) -> Result<Vec<f32>> {
+        let preprocess = self.preprocess();
+        let size = preprocess.input_size;
+        Ok(Preprocess { resize: [size, size], ..preprocess }.clip(views)?.data)
+    }
+
+    /// The 'model' message's `info`.
+    fn info(&self, parameters: usize) -> JsValue {
+        let config = self.net.config();
+        let trained: Vec<&str> = self
+            .net
+            .stage_names()
+            .enumerate()
+            .filter(|(index, _)| self.net.motion_module(*index).is_some())
+            .map(|(_, name)| name)
+            .collect();
+        let stages = self
+            .net
+            .stage_names()
+            .map(|name| object([("name", name.into()), ("trained", trained.contains(&name).into())]));
+        // Where the paper puts its module: the third stage.
+        let default_stage = trained.first().copied().or(self.net.stage_names().nth(2)).unwrap_or_default();
+        let modules = match trained.len() {
+            0 => "without a motion module".to_owned(),
+            1 => format!("with a motion module after {}", trained[0]),
+            _ => format!("with motion modules after {}", trained.join(", ")),
+        };
+        let unused = match self.net.unused_motion_weights().len() {
+            0 => String::new(),
+            count => format!(" {count} tensors of motion modules that its config.json leaves out are not used."),
+        };
+        let said = format!(
+            "{} {modules}: {} actions, {:.1} million parameters, {} frames of {} x {}.{unused}",
+            self.name,
+            config.classes(),
+            parameters as f64 * 1e-6,
+            config.frames,
+            config.input_size,
+            config.input_size
+        );
+        object([
+            ("backbone", self.name.as_str().into()),
+            ("frames", config.frames.into()),
+            ("input_size", config.input_size.into()),
+            ("classes", config.classes().into()),
+            ("parameters", parameters.into()),
+            ("labels", texts(config.id2label.values())),
+            ("stages", array(stages)),
+            ("default_stage", default_stage.into()),
+            ("settings", settings_message(&self.estimation)),
+            ("text", said.into()),
+        ])
+    }
+}
+
+impl Video {
+    /// The clip, once every frame of it has come.
+    fn finish(mut self) -> Result<Shot> {
+        let notes = std::mem::take(&mut self.track.notes).into_iter().chain(self.schedule.note());
+        self.shot.notes = notes.collect();
+        self.shot.name = self.name;
+        self.shot.codec = self.track.codec;
+        self.shot.degrees = self.track.orientation.degrees();
+        self.shot.frames = self.schedule.frame_count();
+        self.shot.choose(self.schedule.chosen())?;
+        Ok(self.shot)
+    }
+}
+
+fn settings_message(estimation: &Estimation) -> JsValue {
+    let estimator = match estimation.estimator {
+        Estimator::Kernel => "kernel",
+        Estimator::Soft => "soft",
+    };
+    object([
+        ("estimator", estimator.into()),
+        ("sigma", estimation.sigma.into()),
+        ("temperature", estimation.temperature.into()),
+        ("patch", estimation.patch.into()),
+    ])
+}
+
+fn check_size(width: u64, height: u64) -> Result<()> {
+    let found = width.saturating_mul(height);
+    if found > PIXEL_LIMIT {
+        return Err(Error::TooLarge { what: "Pixels of a frame", found, limit: PIXEL_LIMIT });
+    }
+    Ok(())
+}
+
+fn check_chunk(size: u64) -> Result<()> {
+    const LIMIT: u64 = 256 << 20;
+    if size > LIMIT {
+        return Err(Error::TooLarge { what: "Bytes of a compressed frame", found: size, limit: LIMIT });
+    }
+    Ok(())
+}
+
+/// The most likely classes and their probabilities: softmax, largest first.
+fn top(logits: &[f32], count: usize) -> Vec<(usize, f32)> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f32> = logits.iter().map(|&logit| (logit - largest).exp()).collect();
+    let sum: f32 = weights.iter().sum();
+    let mut classes: Vec<(usize, f32)> = weights.iter().map(|weight| weight / sum).enumerate().collect();
+    classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    classes.truncate(count);
+    classes
+}
+
+/// `[N, H, W, C]` as the contract's files have it, `[N, C, H, W]`.
+fn channels_first(tensor: &HostTensor) -> Result<HostTensor> {
+    let &[n, h, w, c] = tensor.shape.as_slice() else {
+        let expected = "[N, H, W, C]".to_owned();
+        let found = tensor.shape.clone();
+        return Err(motion_net::Error::Shape { operation: "channels_first", found, expected }.into());
+    };
+    let size = h * w;
+    let at = |frame: usize, channel: usize, place: usize| tensor.data[(frame * size + place) * c + channel];
+    let data = (0..n)
+        .flat_map(|frame| (0..c).flat_map(move |channel| (0..size).map(move |place| (frame, channel, place))))
+        .map(|(frame, channel, place)| at(frame, channel, place))
+        .collect();
+    Ok(HostTensor::new([n, c, h, w], data)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_add_up_and_come_in_order() {
+        let all = top(&[1.0, 3.0, 2.0, 3.0], 9);
+        assert_eq!(all.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [1, 3, 2, 0]);
+        assert!((all.iter().map(|(_, p)| p).sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!((all[0].1 / all[2].1 - 1_f32.exp()).abs() < 1e-5);
+        assert_eq!(top(&[1e30, -1e30], 1), [(0, 1.0)]);
+    }
+
+    #[test]
+    fn channels_move_to_the_front() {
+        let tensor = HostTensor::new([1, 1, 3, 2], vec![1.0, 10.0, 2.0, 20.0, 3.0, 30.0]).unwrap();
+        let turned = channels_first(&tensor).unwrap();
+        assert_eq!((turned.shape, turned.data), (vec![1, 2, 1, 3], vec![1.0, 2.0, 3.0, 10.0, 20.0, 30.0]));
+        assert!(channels_first(&HostTensor::new([2], vec![0.0; 2]).unwrap()).is_err());
+    }
+
+    #[test]
+    fn sizes_have_a_limit() {
+        assert!(check_size(8192, 4352).is_ok());
+        assert!(check_size(12336, 12336).is_err());
+        assert!(check_size(u64::MAX, 3).is_err());
+    }
+}

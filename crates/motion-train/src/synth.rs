@@ -27,20 +27,32 @@ use scene::Scene;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Action {
     /// One thing is moved, mostly by hand.
-    Carry { toward: [f32; 2] },
+    Carry {
+        toward: [f32; 2],
+    },
     /// The same, mostly from behind.
-    Push { toward: [f32; 2] },
+    Push {
+        toward: [f32; 2],
+    },
     /// One thing changes its distance to the camera.
-    Depth { closer: bool },
+    Depth {
+        closer: bool,
+    },
     /// The camera turns, so the whole scene goes the other way.
-    Turn { scene: [f32; 2] },
+    Turn {
+        scene: [f32; 2],
+    },
     Spin,
     /// Two things change their distance to each other.
-    Pair { closer: bool },
+    Pair {
+        closer: bool,
+    },
     Fall,
     Hold,
     /// The camera changes its distance to everything.
-    Dolly { closer: bool },
+    Dolly {
+        closer: bool,
+    },
 }
 
 const ACTIONS: [(&str, Action); 17] = [
@@ -111,7 +123,11 @@ impl RenderOptions {
     fn check(&self) -> Result<(), Error> {
         let &Self { width, height, frames, .. } = self;
         let drawable = [width, height].iter().all(|side| (16..=4096).contains(side));
-        if drawable && (1..=99).contains(&frames) { Ok(()) } else { Err(Error::Size { width, height, frames }) }
+        if drawable && (1..=99).contains(&frames) {
+            Ok(())
+        } else {
+            Err(Error::Size { width, height, frames })
+        }
     }
 }
 

@@ -232,8 +232,7 @@ fn write_lists(folder: &Path, options: &WriteOptions) -> Result<(), Error> {
 fn readme(options: &WriteOptions) -> String {
     let WriteOptions { count, seed, split, frames, width, height } = options;
     let split = format!("{split:?}").to_lowercase();
-    let classes: String =
-        CLASSES.iter().enumerate().map(|(i, name)| format!("| {i} | {name} |\n")).collect();
+    let classes: String = CLASSES.iter().enumerate().map(|(i, name)| format!("| {i} | {name} |\n")).collect();
     format!(
         "# Synthetic motion clips\n\n\
          {count} procedural clips of {frames} frames, {width} x {height} pixels, `{split}` split, first seed {seed}, \
@@ -325,11 +324,10 @@ impl Dataset {
         for index in 0..entry.frames {
             let path = folder.join(frame_name(index));
             let bytes = fs::read(&path).map_err(io(&path))?;
-            let picture =
-                image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Jpeg)
-                    .decode()
-                    .map_err(|source| Error::Picture { path, source })?
-                    .into_rgb8();
+            let picture = image::ImageReader::with_format(Cursor::new(bytes), image::ImageFormat::Jpeg)
+                .decode()
+                .map_err(|source| Error::Picture { path, source })?
+                .into_rgb8();
             let (width, height) = (picture.width() as usize, picture.height() as usize);
             let time_secs = (index as f64 + 0.5) / entry.frames as f64 * CLIP_SECS;
             clip.frames.push(Frame { width, height, rgb: picture.into_raw(), time_secs });

@@ -62,7 +62,11 @@ impl Lens {
             contrast: rng.random_range(0.75..1.35),
             vignette: often(rng, 0.4, 0.05..0.45, 0.0),
             drift: often(rng, 0.25, -0.25..0.25, 0.0),
-            flicker: (often(rng, 0.2, 0.01..0.06, 0.0), rng.random_range(1.0..9.0), rng.random_range(0.0..TAU)),
+            flicker: (
+                often(rng, 0.2, 0.01..0.06, 0.0),
+                rng.random_range(1.0..9.0),
+                rng.random_range(0.0..TAU),
+            ),
             blur: [0, 0, 1, 1, 2, 3][rng.random_range(0..6)],
             noise: often(rng, 0.6, 0.003..0.035, 0.0),
             jpeg: if rng.random_bool(0.3) { Some(rng.random_range(25..85)) } else { None },
@@ -122,7 +126,10 @@ impl Lens {
         rng.fill_bytes(&mut bytes);
         // The sum of four uniform bytes is nearly normal; its deviation is 2 * 73.9.
         let scale = 255.0 * self.noise / (2.0 * 73.9);
-        bytes.chunks_exact(4).map(|b| (b.iter().map(|&v| f32::from(v)).sum::<f32>() - 510.0) * scale).collect()
+        bytes
+            .chunks_exact(4)
+            .map(|b| (b.iter().map(|&v| f32::from(v)).sum::<f32>() - 510.0) * scale)
+            .collect()
     }
 }
 
@@ -168,7 +175,8 @@ fn compressed(bytes: &[u8], width: usize, height: usize, quality: u8) -> Option<
     let mut file = Vec::new();
     let (w, h) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
     JpegEncoder::new_with_quality(&mut file, quality).encode(bytes, w, h, ExtendedColorType::Rgb8).ok()?;
-    let picture = image::ImageReader::with_format(Cursor::new(file), image::ImageFormat::Jpeg).decode().ok()?;
+    let picture =
+        image::ImageReader::with_format(Cursor::new(file), image::ImageFormat::Jpeg).decode().ok()?;
     Some(picture.into_rgb8().into_raw())
 }
 

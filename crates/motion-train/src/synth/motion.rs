@@ -72,16 +72,19 @@ impl Wobble {
     /// `pixels` is the typical excursion, `radians` that of the angle; `cycles` the frequencies' range.
     pub(crate) fn new(rng: &mut ChaCha8Rng, pixels: f32, radians: f32, cycles: std::ops::Range<f32>) -> Self {
         let mut wave = |amplitude: f32| {
-            (amplitude * rng.random_range(0.4..1.0), rng.random_range(cycles.clone()), rng.random_range(0.0..TAU))
+            (
+                amplitude * rng.random_range(0.4..1.0),
+                rng.random_range(cycles.clone()),
+                rng.random_range(0.0..TAU),
+            )
         };
-        Self {
-            waves: [wave(pixels), wave(pixels), wave(pixels), wave(pixels), wave(radians), wave(radians)],
-        }
+        Self { waves: [wave(pixels), wave(pixels), wave(pixels), wave(pixels), wave(radians), wave(radians)] }
     }
 
     /// Offset in pixels and angle in radians.
     fn at(&self, time: f32) -> ([f32; 2], f32) {
-        let wave = |(amplitude, cycles, phase): (f32, f32, f32)| amplitude * (TAU * cycles * time + phase).sin();
+        let wave =
+            |(amplitude, cycles, phase): (f32, f32, f32)| amplitude * (TAU * cycles * time + phase).sin();
         let sum = |i: usize| wave(self.waves[i]) + wave(self.waves[i + 1]);
         ([sum(0), sum(2)], sum(4))
     }
@@ -164,7 +167,8 @@ impl Visit {
         } else {
             0.0
         };
-        let after = if self.leave < 1.0 { smoothstep(self.leave, self.leave + self.duration, time) } else { 0.0 };
+        let after =
+            if self.leave < 1.0 { smoothstep(self.leave, self.leave + self.duration, time) } else { 0.0 };
         let share = before.max(after);
         [share * self.away[0], share * self.away[1]]
     }

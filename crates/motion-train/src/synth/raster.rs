@@ -95,7 +95,8 @@ impl Raster {
     fn bilinear(&self, x: i32, y: i32) -> Rgba {
         let (ix, iy) = ((x >> 16).max(0) as usize, (y >> 16).max(0) as usize);
         let (ix, iy) = (ix.min(self.width - 2), iy.min(self.height - 2));
-        let (fx, fy) = ((x & 0xffff) as f32 / 65536.0, (y & 0xffff) as f32 / 65536.0);
+        let part = |v: i32, i: usize| (v - ((i as i32) << 16)) as f32 / 65536.0;
+        let (fx, fy) = (part(x, ix), part(y, iy));
         let i = iy * self.width + ix;
         let pair = |i: usize| match &self.px[i..i + 2] {
             [a, b] => lerp(a, b, fx),
@@ -150,8 +151,7 @@ impl Sprite {
             alpha = blur_121(&alpha, width, height, width);
         }
         let px = alpha.into_iter().map(|a| [0.0, 0.0, 0.0, a]).collect();
-        let to_texels =
-            self.to_texels.then(Affine::scale([0.25; 2])).then(Affine::shift([margin as f32; 2]));
+        let to_texels = self.to_texels.then(Affine::scale([0.25; 2])).then(Affine::shift([margin as f32; 2]));
         Self { levels: vec![Raster { width, height, px }], to_texels }
     }
 }

@@ -306,8 +306,12 @@ fn rng_feature(look: &Look) -> f32 {
 /// A hand with its arm: the fingertips at the layer's origin, the arm away along +y for `length` pixels.
 pub(crate) fn hand(rng: &mut ChaCha8Rng, split: Split, size: f32, length: f32, density: f32) -> Sprite {
     let skin = match split {
-        Split::Train => hsv(rng.random_range(0.02..0.075), rng.random_range(0.25..0.6), rng.random_range(0.35..0.95)),
-        Split::Test => hsv(rng.random_range(0.04..0.09), rng.random_range(0.3..0.5), rng.random_range(0.3..0.9)),
+        Split::Train => {
+            hsv(rng.random_range(0.02..0.075), rng.random_range(0.25..0.6), rng.random_range(0.35..0.95))
+        }
+        Split::Test => {
+            hsv(rng.random_range(0.04..0.09), rng.random_range(0.3..0.5), rng.random_range(0.3..0.9))
+        }
     };
     let mut texture = Texture::new(rng, split, size * density);
     // A surface of the split in the colours of skin, low in contrast.

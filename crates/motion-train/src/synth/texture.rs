@@ -221,9 +221,7 @@ impl Texture {
         let noise = &self.noise;
         let [first, second, third] = self.colours;
         match self.family {
-            Family::Clouds => {
-                self.ramp((noise.octaves(u, v, 4, self.detail) - 0.5) * 1.9 + 0.45)
-            }
+            Family::Clouds => self.ramp((noise.octaves(u, v, 4, self.detail) - 0.5) * 1.9 + 0.45),
             Family::Wood => {
                 let rings = v * 1.6 + self.warp * noise.octaves(u * 0.25, v * 0.5, 2, 0.5);
                 let saw = (fract(rings) - 0.5).abs() * 2.0;
@@ -266,7 +264,8 @@ impl Texture {
                 mix_rgb(mix_rgb(first, second, thread), third, smoothstep(0.45, 0.75, patch) * 0.6)
             }
             Family::Marble => {
-                let vein = (u * 2.0 + self.warp * 2.0 * noise.octaves(u * 0.6, v * 0.6, 3, self.detail)).sin();
+                let vein =
+                    (u * 2.0 + self.warp * 2.0 * noise.octaves(u * 0.6, v * 0.6, 3, self.detail)).sin();
                 self.ramp(vein.abs().sqrt() * 0.65 + 0.1 * noise.value(u * 4.0, v * 4.0))
             }
             Family::Pebbles => {
@@ -301,7 +300,11 @@ impl Texture {
             }
             Family::Paper => {
                 let crease = (noise.octaves(u * 0.4, v * 0.4, 3, 0.6) - 0.5).abs();
-                mix_rgb(first, second, 0.45 * smoothstep(0.09, 0.0, crease) + 0.2 * noise.value(u * 0.1, v * 0.1))
+                mix_rgb(
+                    first,
+                    second,
+                    0.45 * smoothstep(0.09, 0.0, crease) + 0.2 * noise.value(u * 0.1, v * 0.1),
+                )
             }
             Family::Hexagons => {
                 let v = v * 1.1547;

@@ -2,7 +2,7 @@
 // There is no mathematics here; the worker (worker.js, crates/motion-web) owns the network and all drawing of maps.
 
 import { showDemos } from './demos.js';
-import { $, paint, percent } from './dom.js';
+import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
 import { Hero } from './hero.js';
 import * as side from './side.js';
@@ -264,6 +264,7 @@ function showScores({ clip, scores }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.chooseEstimator(scores.settings.estimator);
+  $('run-facts').textContent = `${scores.backend} · ${duration(scores.ms.total)}`;
   layout();
 }
 

@@ -1,0 +1,73 @@
+// A worker without a network, for questions about the page alone: it follows the protocol of web/worker.js at once,
+// with made-up pictures. The name of the "video" says what it does: crash, hang, fail, or a plain result.
+
+const picture = (width, height, color) => {
+  const rgba = new Uint8ClampedArray(4 * width * height);
+  for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i += 4) rgba.set([...color(x / width, y / height), 255], i);
+  return { width, height, rgba };
+};
+const LABELS = ['Moving something up', 'Pushing something from left to right', 'Moving something down', 'Holding something', 'Turning the camera left'];
+const STAGES = ['stage2', 'stage3', 'stage4', 'stage5'];
+let settings = { estimator: 'kernel', sigma: 5, temperature: 0.01, patch: 15 };
+let name = '';
+
+const send = (type, id, message = {}) => postMessage({ type, id, ...message });
+
+function maps(id, stage) {
+  const side = { stage2: 56, stage3: 28, stage4: 14, stage5: 7 }[stage];
+  const near = (x, y, t) => Math.hypot(x - 0.2 - 0.08 * t, y - 0.5) < 0.18;
+  send('maps', id, {
+    stage, trained: stage === 'stage3', probe: stage !== 'stage3', grid: { width: side, height: side }, pairs: 7,
+    displacement: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
+    confidence: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
+    legend: { text: 'one scale for the clip', radius_cells: 7, speed: { cells: 3.25, input_px: 26, source_px: 62.4 } },
+    confidence_range: [0.41, 0.99],
+    numbers: { displacement: new Float32Array(7 * side * side * 2), confidence: new Float32Array(7 * side * side) },
+  });
+}
+
+function scores(id, ran) {
+  const share = settings.estimator === 'kernel' ? [0.81, 0.09, 0.05, 0.03, 0.004] : [0.5, 0.3, 0.1, 0.06, 0.01];
+  send('scores', id, {
+    top: LABELS.map((label, i) => ({ label, probability: share[i] })), backend: 'CPU (WebAssembly, 1 thread)', ran,
+    reused: ran.includes('stem') ? [] : ['stem', 'stage2'], settings,
+    ms: { read: 4, decode: 130, prepare: 40, network: 900, motion: 120, draw: 3, total: 1200 }, text: 'CPU · 1.2 s',
+  });
+}
+
+const answers = {
+  'load-model': ({ id }) => send('model', id, {
+    info: { backbone: 'mobilenet_v2', frames: 8, input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
+      stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
+  }),
+  open({ id, name: opened }) {
+    name = opened;
+    if (name.startsWith('crash')) throw new Error('made to crash');
+    if (name.startsWith('hang')) return false;
+    if (name.startsWith('fail')) { send('error', id, { message: 'This is not a video: it starts with “<html>”.', fatal: false }); return false; }
+    send('progress', id, { step: 'decode', done: 3, total: 8, text: 'Decoding frames' });
+    if (name.startsWith('wait')) return false;
+    const times = Array.from({ length: 8 }, (_, t) => 0.13 + t * 0.25);
+    send('clip', id, {
+      name, times, indices: [3, 9, 15, 21, 27, 33, 39, 45],
+      frames: times.map((_, t) => picture(224, 224, (x, y) => (Math.hypot(x - 0.2 - 0.08 * t, y - 0.5) < 0.15 ? [150, 110, 80] : [60 + 40 * x, 80 + 50 * y, 90]))),
+      source: { width: 768, height: 432, frames: 53, codec: 'h264', rotation: 0, crop: { x: 115, y: 14, width: 537.6, height: 403.2 } },
+      approximate: name.startsWith('approximate'), notes: name.startsWith('notes') ? ['2 frames were damaged and are left out.'] : [],
+    });
+    maps(id, 'stage3');
+    scores(id, ['stem', 'stage2', 'stage3', 'stage4', 'stage5', 'classifier']);
+  },
+  settings({ id, type, ...changed }) {
+    settings = { ...settings, ...changed };
+    if (!name) return;
+    maps(id, 'stage3');
+    scores(id, ['stage3', 'stage4', 'stage5', 'classifier']);
+  },
+  stage: ({ id, stage }) => maps(id, stage),
+  cancel({ id }) { send('cancelled', id); return false; },
+};
+
+onmessage = ({ data }) => {
+  if (answers[data.type]?.(data) !== false) send('done', data.id);
+};
+send('ready', 0, { wheel: picture(96, 96, (x, y) => (Math.hypot(x - 0.5, y - 0.5) < 0.5 ? [255 * x, 255 * y, 128] : [255, 255, 255])) });

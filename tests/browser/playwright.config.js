@@ -1,0 +1,26 @@
+// How the browser tests run: one Chromium after another, against the page as `cargo xtask serve` serves it.
+import { defineConfig } from '@playwright/test';
+
+export default defineConfig({
+  testDir: '.',
+  outputDir: 'results/files',
+  workers: 1, // the network takes all cores there are
+  retries: 0,
+  timeout: 120_000,
+  globalTimeout: 15 * 60_000,
+  expect: { timeout: 60_000 },
+  reporter: [['list'], ['json', { outputFile: 'results/results.json' }]],
+  use: {
+    viewport: { width: 1280, height: 800 },
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    },
+  },
+  webServer: {
+    command: `${process.env.XTASK ?? 'cargo xtask'} serve --no-build --port 0`,
+    cwd: '../..',
+    wait: { stdout: /(?<motionlens_url>http:\/\/[\d.:]+\/)/ }, // becomes process.env.MOTIONLENS_URL
+    timeout: 300_000, // cargo may have to compile xtask first
+  },
+});

@@ -51,7 +51,7 @@ export class Hero {
     $('frame-text').textContent = `${this.frame + 1} / ${frames.length} · ${seconds(times[this.frame])}`;
     $('scrubber').value = this.frame;
     $('scrubber').setAttribute('aria-valuetext', position);
-    this.#onFrame(this.frame);
+    this.#onFrame(this.frame, this.#maps);
   }
 
   step(by) {

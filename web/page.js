@@ -10,7 +10,10 @@ import { Strip } from './strip.js';
 import { VideoFrames } from './video-frames.js';
 
 const engine = new Engine();
-const hero = new Hero((frame) => strip.mark(frame));
+const hero = new Hero((frame, maps) => {
+  strip.mark(frame);
+  side.showConfidenceRange(maps?.confidence_ranges[frame]);
+});
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
 
 // A result is {file, name, clip, maps: {stage: message}, scores}, with the messages of worker.js.
@@ -23,7 +26,7 @@ let stage = '';        // whose maps are shown, or asked for
 let estimator = '';    // chosen by the user
 let sent = '';         // known to the worker
 let loading = 0;       // id of the request for a model
-let modelLoaded = false;
+let modelName = '';    // of the model that answers, if there is one
 
 // ---------------------------------------------------------------- requests
 
@@ -66,6 +69,9 @@ function changeStage(chosen) {
 }
 
 function loadModel(message) {
+  if (work) engine.cancel(work.id);
+  if (work) stopWork();
+  live = null; // the worker forgets the clip
   loading = engine.request({ type: 'load-model', ...message });
   $('model-name').textContent = 'loading the model';
 }
@@ -143,8 +149,8 @@ engine.addEventListener('ready', ({ detail: { wheel } }) => paint($('wheel'), wh
 
 engine.addEventListener('model', ({ detail: { id, info } }) => {
   if (id !== loading) return; // the same model again, after a restart
-  modelLoaded = true;
-  $('model-name').textContent = info.backbone;
+  modelName = info.backbone;
+  $('model-name').textContent = modelName;
   $('open-model').title = `${info.text} Open another: its config.json and model.safetensors.`;
   stage = info.default_stage;
   estimator = sent = info.settings.estimator;
@@ -198,7 +204,7 @@ function stopWork() {
 
 function modelFailed(message) {
   loading = 0;
-  $('model-name').textContent = 'no model';
+  $('model-name').textContent = modelName || 'no model'; // the one before it stays
   fail(message);
 }
 
@@ -264,7 +270,7 @@ function showScores({ clip, scores }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.chooseEstimator(scores.settings.estimator);
-  $('run-facts').textContent = `${scores.backend} · ${duration(scores.ms.total)}`;
+  $('run-facts').textContent = `${scores.backend.toUpperCase()} · ${duration(scores.ms.total)}`;
   layout();
 }
 
@@ -297,9 +303,10 @@ function layout() {
   $('side').hidden = !picture || !shown.scores;
   $('progress').hidden = !busy;
   $('failure').hidden = !failure;
+  $('run-facts').hidden = $('side').hidden;
   $('failure-text').textContent = failure;
   $('back').hidden = !good;
-  $('retry').textContent = modelLoaded ? 'Open another video' : 'Open another model';
+  $('retry').textContent = modelName ? 'Open another video' : 'Open another model';
   document.body.dataset.state = failure ? 'error' : busy ? 'busy' : picture ? 'result' : 'empty';
   for (const video of document.querySelectorAll('#demos video')) playIf(video, !$('empty').hidden);
 }
@@ -323,7 +330,7 @@ choose($('video-file'));
 choose($('model-files'));
 for (const id of ['open-video', 'open-video-large']) $(id).addEventListener('click', () => $('video-file').click());
 $('open-model').addEventListener('click', () => $('model-files').click());
-$('retry').addEventListener('click', () => $(modelLoaded ? 'video-file' : 'model-files').click());
+$('retry').addEventListener('click', () => $(modelName ? 'video-file' : 'model-files').click());
 $('back').addEventListener('click', () => {
   failure = '';
   show(good);

@@ -18,18 +18,24 @@ function bar(probability) {
   return bar;
 }
 
-export function showLegend({ legend, confidence_range: [least, most], grid }) {
+export function showLegend({ legend, grid }) {
   const { cells, input_px, source_px } = legend.speed;
   fill($('speed'), [
     [cells.toFixed(2), `cells of the ${grid.width} × ${grid.height} map`],
     [input_px.toFixed(1), 'pixels of the network’s input'],
     [source_px.toFixed(1), 'pixels of the video'],
   ]);
-  $('speed').title = legend.text;
+  $('legend').title = legend.text;
+}
+
+// Each confidence map is drawn from its own least to its own largest value: those of the map that is shown.
+export function showConfidenceRange(range) {
+  $('confidence-range').hidden = !range;
+  if (!range) return;
   $('confidence-range').replaceChildren(
-    element('span', { textContent: `confidence ${least.toFixed(2)}` }),
+    element('span', { textContent: `confidence ${range[0].toFixed(2)}` }),
     element('i', { ariaHidden: 'true' }),
-    element('span', { textContent: most.toFixed(2) }),
+    element('span', { textContent: range[1].toFixed(2) }),
   );
 }
 
@@ -68,7 +74,7 @@ export function showFacts({ source, indices, approximate }, scores) {
     ['Video', `${source.width} × ${source.height}${rotation}, ${source.codec}`],
     ['Frames shown', source.frames ? `${frames} of ${source.frames}` : frames],
     ['Estimator', scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax'],
-    ['Backend', scores.backend],
+    ['Backend', `${scores.backend.toUpperCase()}, in WebAssembly`],
     ['Stages run', scores.ran.join(', ') || 'none'],
     ['Stages kept', scores.reused.join(', ') || 'none'],
   ]);

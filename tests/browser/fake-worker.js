@@ -21,7 +21,7 @@ function maps(id, stage) {
     displacement: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
     confidence: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
     legend: { text: 'one scale for the clip', radius_cells: 7, speed: { cells: 3.25, input_px: 26, source_px: 62.4 } },
-    confidence_range: [0.41, 0.99],
+    confidence_range: [0.41, 0.99], confidence_ranges: Array.from({ length: 7 }, (_, t) => [0.41 + t / 100, 0.99]),
     numbers: { displacement: new Float32Array(7 * side * side * 2), confidence: new Float32Array(7 * side * side) },
   });
 }
@@ -29,7 +29,7 @@ function maps(id, stage) {
 function scores(id, ran) {
   const share = settings.estimator === 'kernel' ? [0.81, 0.09, 0.05, 0.03, 0.004] : [0.5, 0.3, 0.1, 0.06, 0.01];
   send('scores', id, {
-    top: LABELS.map((label, i) => ({ label, probability: share[i] })), backend: 'CPU (WebAssembly, 1 thread)', ran,
+    top: LABELS.map((label, i) => ({ label, probability: share[i] })), backend: 'cpu', ran,
     reused: ran.includes('stem') ? [] : ['stem', 'stage2'], settings,
     ms: { read: 4, decode: 130, prepare: 40, network: 900, motion: 120, draw: 3, total: 1200 }, text: 'CPU · 1.2 s',
   });

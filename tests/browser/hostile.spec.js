@@ -1,0 +1,108 @@
+// What does the page make of files that are no good? A sentence or a picture, and the next file works.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { choose, demoFile, expect, ffmpeg, made, MODEL, scratch, sharedFiles, state, test, visit } from './support.js';
+
+const SECONDS = 30;
+
+// Waits for an answer to the file, whichever: {state, text}.
+async function outcome(page, file) {
+  await choose(page, file);
+  const body = page.locator('body');
+  await expect(body).toHaveAttribute('data-state', /result|error/, { timeout: SECONDS * 1000 });
+  const found = await body.getAttribute('data-state');
+  return { state: found, text: await page.locator(found === 'error' ? '#failure-text' : '#scores li:first-child span').textContent() };
+}
+
+async function expectNextFileWorks(page) {
+  await choose(page, demoFile);
+  await expect(page.locator('#clip-name')).toHaveText(basename(demoFile));
+  await state(page, 'result');
+}
+
+const red = ['-f', 'lavfi', '-i', 'testsrc2=size=320x240:rate=25:duration=1'];
+const h264 = ['-pix_fmt', 'yuv420p', '-c:v', 'libx264'];
+
+function truncated(name, of, share) {
+  const bytes = readFileSync(of);
+  const file = join(scratch, name);
+  writeFileSync(file, bytes.subarray(0, Math.floor(bytes.length * share)));
+  return file;
+}
+
+// Name, file, and words that must be in the answer.
+const BAD = [
+  ['an empty file', () => made('empty.mp4', ''), /empty/i],
+  ['a web page named .webm', () => made('page.webm', '<!doctype html><title>404</title>'), /video/i],
+  ['a photo named .mp4', () => {
+    const jpeg = readFileSync(ffmpeg('photo.jpg', ...red, '-frames:v', '1', '-update', '1'));
+    return { name: 'photo.mp4', mimeType: 'video/mp4', buffer: jpeg };
+  }, /picture|image|jpeg|video/i],
+  ['sound without a picture', () => ffmpeg('sound.mp4', '-f', 'lavfi', '-i', 'sine=duration=1', '-c:a', 'aac'), /video|picture/i],
+  ['an MP4 cut off before its index', () => truncated('cut.mp4', ffmpeg('whole.mp4', ...red, ...h264), 0.6), /moov|index|incomplete|cut|ends/i],
+  ['a codec that no browser has', () => ffmpeg('old.mp4', ...red, '-c:v', 'mpeg4'), /decode|codec/i],
+];
+
+test('bad files get a sentence, and the next file works', async ({ page }) => {
+  await visit(page);
+  for (const [name, file, words] of BAD) {
+    await test.step(name, async () => {
+      const found = await outcome(page, file());
+      console.log(`${name}: ${found.text}`);
+      expect(found.state, name).toBe('error');
+      expect(found.text).toMatch(words);
+      expect(found.text, 'a sentence for people').not.toMatch(/panic|unwrap|undefined|\[object|RuntimeError/);
+    });
+  }
+  await expectNextFileWorks(page);
+});
+
+test('unusual files become results', async ({ page }) => {
+  const size = (width, height, frames) => ['-f', 'lavfi', '-i', `testsrc2=size=${width}x${height}:rate=25`, '-frames:v', String(frames)];
+  await visit(page);
+  const files = {
+    'one frame': ffmpeg('one.mp4', ...size(320, 240, 1), ...h264),
+    '16 x 16': ffmpeg('tiny.mp4', ...size(16, 16, 20), ...h264),
+    '97 x 55': ffmpeg('odd.webm', ...size(97, 55, 20), '-c:v', 'libvpx', '-deadline', 'realtime'),
+    'a WebM that breaks off': truncated('cut.webm', ffmpeg('long.webm', ...size(320, 240, 60), '-c:v', 'libvpx', '-deadline', 'realtime', '-cluster_time_limit', '400'), 0.6),
+  };
+  for (const [name, file] of Object.entries(files)) {
+    const found = await outcome(page, file);
+    console.log(`${name}: ${found.text}`);
+    expect(found.state, `${name}: ${found.text}`).toBe('result');
+  }
+});
+
+test('bad models get a sentence, and the good one works again', async ({ page }) => {
+  const config = readFileSync(join(MODEL, 'config.json'), 'utf8');
+  const weights = readFileSync(join(MODEL, 'model.safetensors'));
+  const open = (changedConfig, changedWeights) => page.setInputFiles('#model-files', [
+    { name: 'config.json', mimeType: 'application/json', buffer: Buffer.from(changedConfig) },
+    { name: 'model.safetensors', mimeType: 'application/octet-stream', buffer: changedWeights },
+  ]);
+  await visit(page);
+  await open(config.replace('"frames"', '"framez"'), weights);
+  await expect(page.getByRole('alert')).toContainText('framez');
+  await open(config, weights.subarray(0, 1000));
+  await expect(page.getByRole('alert')).toContainText(/safetensors|weights/i);
+  await expect(page.getByRole('alert')).not.toContainText('framez');
+  await open(config, weights);
+  await expect(page.locator('#model-name')).toHaveText(/net/);
+  await expectNextFileWorks(page);
+});
+
+test('every hostile file of the developers’ data is survived', async ({ page }) => {
+  const files = sharedFiles('hostile');
+  test.skip(files.length === 0, 'skipped: no ../shared/data/hostile');
+  test.setTimeout(files.length * SECONDS * 1000);
+  await visit(page);
+  for (const file of files) {
+    const start = Date.now();
+    const found = await outcome(page, file);
+    console.log(`${basename(file)} | ${found.state} | ${found.text} | ${((Date.now() - start) / 1000).toFixed(1)} s`);
+    expect(found.text).toMatch(/\w/);
+    expect(found.text).not.toMatch(/panic|unwrap|undefined|\[object|RuntimeError/);
+  }
+  await expectNextFileWorks(page);
+});

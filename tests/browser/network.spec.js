@@ -1,0 +1,198 @@
+// Does a video become maps and actions, and are they those of the native program?
+
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
+import { choose, demo, demoFile, drop, expect, MODEL, motionlens, replaceWorker, scratch, sharedFiles, state, tensors, test, visit, watch } from './support.js';
+
+const facts = (page) => page.locator('#facts').evaluate((list) =>
+  Object.fromEntries([...list.querySelectorAll('div')].map((row) => [row.children[0].textContent, row.children[1].textContent])));
+
+const scores = (page) => page.locator('#scores li').allTextContents();
+
+// The pixels of a row of the strip: what the page really shows.
+const pixels = (page, row) => page.locator(`#strip tr:nth-child(${row}) canvas`).evaluateAll((all) =>
+  all.map((canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].join()));
+
+// Save what the page computed, and let the native program compute the same from the same clip.
+async function bothResults(page, estimator) {
+  const files = {};
+  const saved = new Promise((resolve) => page.on('download', async (download) => {
+    const path = join(scratch, `${estimator}-${download.suggestedFilename()}`);
+    await download.saveAs(path);
+    files[download.suggestedFilename()] = path;
+    if (Object.keys(files).length === 3) resolve();
+  }));
+  await page.locator('#details').evaluate((details) => { details.open = true; });
+  await page.click('#save');
+  await saved;
+  page.removeAllListeners('download');
+  const out = join(scratch, `native-${estimator}.safetensors`);
+  motionlens('forward', '--model', MODEL, '--clip', files['clip.safetensors'], '--out', out, '--estimator', estimator);
+  return {
+    page: tensors(files['results.safetensors']),
+    native: tensors(out),
+    facts: JSON.parse(readFileSync(files['results.json'], 'utf8')),
+  };
+}
+
+async function expectTheSame(page, estimator) {
+  const both = await bothResults(page, estimator);
+  expect(both.facts.estimation.estimator).toBe(estimator);
+  expect(Object.keys(both.native)).toContain('logits');
+  for (const [name, difference] of Object.entries(differences(both.page, both.native))) {
+    console.log(`${estimator} ${name}: largest difference ${difference.toExponential(1)}`);
+    expect(difference, name).toBeLessThan(TOLERANCE);
+  }
+  for (const [name, share] of Object.entries(jumps(both.page, both.native))) {
+    console.log(`${estimator} ${name}: ${(100 * share).toFixed(3)} % of places have another best match`);
+    expect(share, name).toBeLessThan(SHARE);
+  }
+  // What is written on the page is the softmax of the native program's numbers.
+  const shown = (await page.locator('#scores b').allTextContents()).map((text) => parseFloat(text) / 100);
+  const weights = [...both.native.logits.values].map(Math.exp);
+  const probabilities = weights.map((weight) => weight / weights.reduce((sum, other) => sum + other)).sort((a, b) => b - a);
+  shown.forEach((share, i) => expect(Math.abs(share - probabilities[i])).toBeLessThan(0.006));
+}
+
+test.describe.serial('a demo clip', () => {
+  let page;
+  let complaints;
+  const remembered = {};
+
+  test.beforeAll(async ({ browser }) => {
+    page = await browser.newPage();
+    complaints = watch(page);
+    await visit(page);
+  });
+  test.afterAll(() => page.close());
+
+  test('that is dropped on the page becomes frames, maps and actions', async () => {
+    await drop(page, { name: basename(demoFile), buffer: readFileSync(demoFile) });
+    await state(page, 'result');
+    const columns = await page.locator('#strip tr:first-child canvas').count();
+    expect(columns).toBeGreaterThan(1);
+    for (const row of [2, 3]) {
+      const maps = await pixels(page, row);
+      expect(maps).toHaveLength(columns - 1);
+      expect(new Set(maps).size, 'maps of different pairs differ').toBeGreaterThan(1);
+    }
+    expect(await scores(page)).toHaveLength(5);
+    await expect(page.locator('#frame')).toBeVisible();
+    await expect(page.locator('#overlay')).toBeVisible();
+    await expect(page.locator('#speed')).toContainText('pixels of the video');
+    await expect(page.locator('#run-facts')).toHaveText(/CPU · [\d.]+ (s|ms)/);
+    expect((await facts(page))['Stages run']).toContain('classifier');
+  });
+
+  test('gives the numbers of motionlens forward', () => expectTheSame(page, 'kernel'));
+
+  test('changes its maps and its action with the estimator, without the backbone', async () => {
+    remembered.scores = await scores(page);
+    remembered.maps = await pixels(page, 2);
+    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+    await expect(page.locator('#facts')).toContainText('soft-argmax');
+    await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
+    await state(page, 'result');
+    const { 'Stages run': ran, 'Stages kept': kept } = await facts(page);
+    const module = await page.locator('#stages label:not(:has(small)) input').first().getAttribute('value');
+    expect(ran.split(', ')[0]).toBe(`motion of ${module}`);
+    expect(kept.split(', ')).toContain(module);
+    expect(ran.split(', ')).not.toContain(module);
+    expect(await pixels(page, 2)).not.toEqual(remembered.maps);
+    expect(await scores(page)).not.toEqual(remembered.scores);
+  });
+
+  test('gives the numbers of motionlens forward with soft-argmax too', () => expectTheSame(page, 'soft'));
+
+  test('comes back to the first numbers with the first estimator', async () => {
+    await page.getByRole('radio', { name: 'kernel-soft-argmax' }).check();
+    await expect.poll(async () => (await facts(page)).Estimator).toBe('kernel-soft-argmax');
+    await state(page, 'result');
+    expect(await scores(page)).toEqual(remembered.scores);
+    expect(await pixels(page, 2)).toEqual(remembered.maps);
+  });
+
+  test('shows a probe of a stage without a module, and says so', async () => {
+    const probe = page.locator('#stages label:has(small) input').first();
+    const name = await probe.getAttribute('value');
+    await probe.check();
+    await expect(page.locator('#stage-note')).toContainText(`${name} has no trained motion module`);
+    await state(page, 'result');
+    const maps = await pixels(page, 2);
+    expect(maps.length).toBe(remembered.maps.length);
+    expect(maps).not.toEqual(remembered.maps);
+    expect(await scores(page), 'the action does not use a probe').toEqual(remembered.scores);
+    // The probe follows the estimator like every other map.
+    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+    await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
+    await state(page, 'result');
+    await expect(page.locator('#stage-note')).toContainText(name);
+    expect(await pixels(page, 2)).not.toEqual(maps);
+  });
+
+  test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));
+});
+
+test('without WebCodecs the browser’s player gives approximate frames, and the page says so', async ({ page }) => {
+  await replaceWorker(page, (worker) => `delete self.VideoDecoder;\n${worker}`);
+  await visit(page);
+  await choose(page, demoFile);
+  await state(page, 'result');
+  await expect(page.getByText('approximate frames')).toBeVisible();
+  await page.click('#details summary');
+  await expect(page.locator('#facts')).toContainText('by the browser’s player');
+  expect((await scores(page))[0]).toMatch(/%/);
+});
+
+test('a demo clip opens from the menu', async ({ page }) => {
+  await visit(page);
+  await page.selectOption('#demo-select', { label: demo.title });
+  await state(page, 'result');
+  await expect(page.locator('#clip-name')).toHaveText(demo.title);
+});
+
+test('developers’ clips become results', async ({ page }) => {
+  const wanted = ['car_drives_up.mp4', 'asl_yes.mkv', 'bird_flaps_square_vp9.webm'];
+  const clips = sharedFiles('clips').filter((file) => wanted.includes(basename(file)));
+  test.skip(clips.length === 0, 'skipped: no ../shared/data/clips');
+  await visit(page);
+  for (const clip of clips) {
+    await choose(page, clip);
+    await expect(page.locator('#clip-name')).toHaveText(basename(clip));
+    await state(page, 'result');
+    console.log(`${basename(clip)}: ${(await scores(page))[0]}, ${await page.locator('#run-facts').textContent()}`);
+  }
+});
+
+test('the comparison with the native program raises the alarm when it should', () => {
+  const result = () => ({
+    logits: { shape: [1, 2], values: Float32Array.of(1, 2) },
+    'displacement.res3': { shape: [1, 1, 2, 1, 2], values: Float32Array.of(0.1, 0.2, 0.3, 0.4) },
+    'confidence.res3': { shape: [1, 1, 1, 1, 2], values: Float32Array.of(0.5, 0.6) },
+    'argmax.res3': { shape: [1, 1, 1, 1, 2], values: Float32Array.of(7, 8) },
+  });
+  const largest = (change) => {
+    const changed = result();
+    change(changed);
+    return Math.max(...Object.values(differences(changed, result())));
+  };
+  expect(largest(() => {})).toBe(0);
+  for (const name of ['logits', 'displacement.res3', 'confidence.res3']) {
+    for (let i = 0; i < result()[name].values.length; i++) {
+      expect(largest((changed) => { changed[name].values[i] += 0.01; }), name).toBeGreaterThan(TOLERANCE);
+    }
+    expect(largest((changed) => { changed[name].values[0] = NaN; }), name).toBeNaN();
+  }
+  // Another best match excuses the displacement of that place, and of no other.
+  const moved = (place) => (changed) => {
+    changed['argmax.res3'].values[place] += 1;
+    changed['displacement.res3'].values[2] += 0.5;
+  };
+  expect(largest(moved(0))).toBe(0);
+  expect(largest(moved(1))).toBeGreaterThan(TOLERANCE);
+  expect(() => differences({}, result())).toThrow('did not save');
+  const changed = result();
+  moved(0)(changed);
+  expect(jumps(changed, result())).toEqual({ 'argmax.res3': 0.5 });
+});

@@ -1,0 +1,217 @@
+// Does the page behave, whatever the network says? Here a made-up worker answers at once (fake-worker.js).
+
+import axe from 'axe-core';
+import { choose, demo, demoFile, demos, drop, expect, made, replaceWorker, state, test, visit, visitWithoutNetwork } from './support.js';
+
+const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, 'small phone': { width: 360, height: 640 } };
+
+// Each state of the page, and how to get there.
+const STATES = {
+  empty: () => {},
+  busy: (page) => choose(page, made('wait.mp4')),
+  result: (page) => choose(page, made('notes.mp4')),
+  error: (page) => choose(page, made('fail.mp4')),
+};
+
+for (const [name, reach] of Object.entries(STATES)) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`${name} in ${colorScheme}: names, roles and contrast hold`, async ({ page }) => {
+      await page.emulateMedia({ colorScheme });
+      await visitWithoutNetwork(page);
+      await reach(page);
+      await state(page, name);
+      for (const details of await page.locator('details').all()) {
+        if (await details.isVisible()) await details.locator('summary').click();
+      }
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
+      expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)).toEqual([]);
+    });
+  }
+
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    test(`${name} on a ${size}: nothing sticks out to the side`, async ({ page }) => {
+      await page.setViewportSize(viewport);
+      await visitWithoutNetwork(page);
+      await reach(page);
+      await state(page, name);
+      const { wide, tall } = await page.evaluate(() => ({
+        wide: document.documentElement.scrollWidth,
+        tall: document.documentElement.scrollHeight,
+      }));
+      expect(wide).toBeLessThanOrEqual(viewport.width);
+      if (size === 'desktop') expect(tall, 'one screen').toBeLessThanOrEqual(viewport.height);
+    });
+  }
+}
+
+test('everything can be done with the keyboard', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  const tabTo = async (name) => {
+    for (let i = 0; i < 40; i++) {
+      await page.keyboard.press('Tab');
+      const focused = await page.evaluate(() => {
+        const { activeElement: it } = document;
+        const box = it.closest('label') ?? it;
+        const outline = [it, it.nextElementSibling].some((part) => part && getComputedStyle(part).outlineStyle !== 'none');
+        return { name: it.getAttribute('aria-label') ?? box.textContent.trim(), value: it.value, outline };
+      });
+      expect(focused.outline, `the focus on ${focused.name} is visible`).toBe(true);
+      if (focused.name === name || focused.value === name) return;
+    }
+    throw new Error(`${name} was not reached with Tab`);
+  };
+  await tabTo(demo.title);
+  await page.keyboard.press('Enter');
+  await state(page, 'result');
+  await page.locator('h1').click(); // the thumbnail is gone: begin at the top
+  await tabTo('Next frame');
+  await page.keyboard.press('Enter');
+  await expect(page.locator('#frame-text')).toHaveText(/^2 \/ 8/);
+  await tabTo('Frame');
+  await page.keyboard.press('ArrowRight');
+  await expect(page.locator('#frame-text')).toHaveText(/^3 \/ 8/);
+  await tabTo('Opacity of the map');
+  await page.keyboard.press('Home');
+  await expect(page.locator('#overlay')).toHaveCSS('opacity', '0');
+  await tabTo('stage3');
+  await page.keyboard.press('ArrowRight');
+  await expect(page.locator('#stage-note')).toContainText('stage4 has no trained motion module');
+  await tabTo('kernel');
+  await page.keyboard.press('ArrowLeft');
+  await expect(page.locator('#scores li').first()).toContainText('50 %');
+  await tabTo('How this was computed');
+  await page.keyboard.press('Enter');
+  await expect(page.locator('#times')).toBeVisible();
+});
+
+test('frames play, step and are chosen in the strip', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await page.getByRole('button', { name: 'Play' }).click();
+  await expect(page.locator('#frame-text')).toHaveText(/^3 \/ 8/);
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.locator('#strip tr:first-child button').nth(6).click();
+  await expect(page.locator('#frame-text')).toHaveText(/^7 \/ 8/);
+  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', 'displacement from frame 7 to 8');
+  await page.getByRole('button', { name: 'Next frame' }).click();
+  await expect(page.locator('#overlay'), 'the last frame has no next one').toBeHidden();
+  await page.getByRole('button', { name: 'Next frame' }).click();
+  await expect(page.locator('#frame-text')).toHaveText(/^8 \/ 8/);
+});
+
+test('progress and results are announced', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('wait.mp4'));
+  await expect(page.getByRole('status')).toHaveText('Decoding frames');
+  await expect(page.getByRole('progressbar', { name: 'Decoding frames, 3 of 8' })).toBeVisible();
+  await choose(page, made('cars.mp4'));
+  await expect(page.getByRole('status')).toHaveText('cars.mp4: Moving something up, 81 %.');
+});
+
+test('work can be cancelled, and the last result is there again', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('wait.mp4'));
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await state(page, 'empty');
+  await choose(page, made('first.mp4'));
+  await state(page, 'result');
+  await choose(page, made('wait.mp4'));
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await state(page, 'result');
+  await expect(page.locator('#clip-name')).toHaveText('first.mp4');
+});
+
+test('after an error the last result can be used on', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('fail.mp4'));
+  await expect(page.getByRole('alert')).toContainText('This is not a video');
+  await expect(page.locator('#back')).toBeHidden();
+  await choose(page, made('first.mp4'));
+  await state(page, 'result');
+  await choose(page, made('fail.mp4'));
+  await state(page, 'error');
+  await page.getByRole('button', { name: 'Back to the last result' }).click();
+  await expect(page.locator('#clip-name')).toHaveText('first.mp4');
+  await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+  await expect(page.locator('#scores li').first()).toContainText('50 %');
+});
+
+for (const [name, message] of [['crash', 'stopped: '], ['hang', 'said nothing for 30 seconds']]) {
+  test(`after a ${name} of the worker the next video works`, async ({ page }) => {
+    await page.clock.install();
+    await visitWithoutNetwork(page);
+    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).evaluate(() => {}); // the model is there
+    await choose(page, made('first.mp4'));
+    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+    await expect(page.locator('#scores li').first()).toContainText('50 %');
+    await choose(page, made(`${name}.mp4`));
+    if (name === 'hang') {
+      await state(page, 'busy');
+      await page.clock.fastForward(29_000);
+      await state(page, 'busy');
+      await page.clock.fastForward(2_000);
+    }
+    await expect(page.getByRole('alert')).toContainText(message);
+    await expect(page.getByRole('alert')).toContainText('ready for another video');
+    await choose(page, made('second.mp4'));
+    await expect(page.locator('#clip-name')).toHaveText('second.mp4');
+    await state(page, 'result');
+    // The new worker knows the model and the settings of the old one.
+    await expect(page.locator('#scores li').first()).toContainText('50 %');
+    await expect(page.getByRole('radio', { name: 'soft-argmax', exact: true })).toBeChecked();
+  });
+}
+
+test('a worker that cannot start is reported, once', async ({ page }) => {
+  await replaceWorker(page, () => 'throw new Error("no WebAssembly here");');
+  await page.goto(process.env.MOTIONLENS_URL);
+  await expect(page.getByRole('alert')).toContainText('no WebAssembly here');
+  await expect(page.getByRole('alert')).toContainText('a newer one has both');
+});
+
+test('where the worker cannot decode, the browser’s player is asked for frames', async ({ page }) => {
+  await replaceWorker(page, () => `
+    const post = (type, id, more) => postMessage({ type, id, ...more });
+    const dot = () => ({ width: 1, height: 1, rgba: new Uint8ClampedArray(4) });
+    onmessage = ({ data }) => {
+      if (data.type === 'load-model') {
+        post('model', data.id, { info: { backbone: 'net', stages: [], default_stage: '', settings: { estimator: 'soft' }, text: '' } });
+        post('done', data.id);
+      }
+      if (data.type === 'open') post('need-video-element', data.id, { reason: 'This browser does not decode it.' });
+      if (data.type === 'video-element') post('seek', data.id, { times: [0, data.duration / 2, data.duration * 0.9] });
+      if (data.type === 'approximate-frames') {
+        const { width, height } = data.frames[0];
+        post('error', data.id, { message: \`\${data.frames.length} frames of \${width} x \${height}\`, fatal: false });
+      }
+    };
+    post('ready', 0, { wheel: dot() });`);
+  await visit(page);
+  await choose(page, demoFile);
+  await expect(page.getByRole('alert')).toContainText(/3 frames of \d{2,} x \d{2,}/);
+  await choose(page, made('no.mp4', 'not a video'));
+  await expect(page.getByRole('alert')).toContainText('This browser does not decode it.');
+});
+
+test('the empty page says what it is, shows every demo moving, and promises privacy', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await expect(page.getByRole('heading', { level: 2 })).toContainText('See where a video moves');
+  await expect(page.getByText('Nothing leaves this machine')).toBeVisible();
+  await expect(page.locator('#demos video')).toHaveCount(demos.length);
+  expect(demos.length).toBeGreaterThanOrEqual(3);
+  await expect.poll(() => page.locator('#demos video').evaluateAll((all) => all.every((video) => video.currentTime > 0))).toBe(true);
+});
+
+test('nothing moves by itself where the system asks for that', async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await visitWithoutNetwork(page);
+  await expect.poll(() => page.locator('#demos video').evaluateAll((all) => all.every((video) => video.readyState >= 2))).toBe(true);
+  expect(await page.locator('#demos video').evaluateAll((all) => all.some((video) => !video.paused))).toBe(false);
+});
+
+test('a model is opened by its two files, and one alone is not enough', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await drop(page, made('config.json', '{}'));
+  await expect(page.getByRole('alert')).toContainText('Here is only config.json');
+});

@@ -1,0 +1,34 @@
+// Does the static site work from a sub-path of a plain web host, without special headers?
+
+import { execSync } from 'node:child_process';
+import { createReadStream, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { extname, join } from 'node:path';
+import { demo, expect, scratch, state, test, visit } from './support.js';
+
+const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.wasm': 'application/wasm' };
+
+test('the static site works from a sub-path', async ({ page }) => {
+  const folder = join(scratch, 'site');
+  execSync(`${process.env.XTASK ?? 'cargo xtask'} site --no-build --out ${folder}`, { cwd: '../..', stdio: 'pipe' });
+  const server = createServer((request, response) => {
+    const path = new URL(request.url, 'http://x').pathname.replace(/\/$/, '/index.html');
+    const file = join(folder, path.replace(/^\/some\/where/, ''));
+    if (!path.startsWith('/some/where/') || !statSync(file, { throwIfNoEntry: false })) {
+      response.writeHead(404).end();
+      return;
+    }
+    response.writeHead(200, { 'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream' });
+    createReadStream(file).pipe(response);
+  });
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  try {
+    await visit(page, `http://127.0.0.1:${server.address().port}/some/where/`);
+    await page.selectOption('#demo-select', { label: demo.title });
+    await state(page, 'result');
+    await expect(page.locator('#scores li')).not.toHaveCount(0);
+  } finally {
+    server.closeAllConnections();
+  }
+  expect(statSync(join(folder, '.nojekyll')).isFile()).toBe(true);
+});

@@ -1,0 +1,112 @@
+// What the browser tests share: a page that is watched, videos to give it, and the native program to compare with.
+
+import { test as base, expect } from '@playwright/test';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '../..');
+const SHARED = join(ROOT, '../shared/data');
+
+export const MODEL = join(ROOT, 'web/models/default');
+export const scratch = mkdtempSync(join(tmpdir(), 'motionlens-'));
+export { expect };
+
+// Every test ends with the questions that hold for all: was there an error in the console, did anything ask another host?
+export const test = base.extend({
+  page: async ({ page }, use) => {
+    const watched = watch(page);
+    await use(page);
+    expect(watched, 'errors in the console, and requests to other hosts').toEqual([]);
+  },
+});
+
+export function watch(page) {
+  const complaints = [];
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    const here = ['blob:', 'data:'].includes(url.protocol) || url.hostname === '127.0.0.1';
+    if (!here || request.method() !== 'GET') complaints.push(`request: ${request.method()} ${request.url()}`);
+  });
+  return complaints;
+}
+
+// The page with its model, ready for a video.
+export async function visit(page, url = process.env.MOTIONLENS_URL) {
+  await page.goto(url);
+  await expect(page.locator('#model-name')).toHaveText(/net/);
+}
+
+// The page with a worker that answers at once (fake-worker.js).
+export async function visitWithoutNetwork(page) {
+  await replaceWorker(page, () => readFileSync(join(import.meta.dirname, 'fake-worker.js'), 'utf8'));
+  await visit(page);
+}
+
+export async function replaceWorker(page, change) {
+  await page.route('**/worker.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: change(await response.text()) });
+  });
+}
+
+export const state = (page, wanted) => expect(page.locator('body')).toHaveAttribute('data-state', wanted);
+
+export const choose = (page, file) => page.setInputFiles('#video-file', file);
+
+// A file that exists only in the test.
+export const made = (name, content = 'x') => ({ name, mimeType: 'video/mp4', buffer: Buffer.from(content) });
+
+// Let go of a file over the page, as a hand would.
+export async function drop(page, { name, buffer }) {
+  const transfer = await page.evaluateHandle(([name, base64]) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name));
+    return transfer;
+  }, [name, buffer.toString('base64')]);
+  await page.dispatchEvent('#hero', 'dragover', { dataTransfer: transfer });
+  await page.dispatchEvent('#hero', 'drop', { dataTransfer: transfer });
+}
+
+// ---------------------------------------------------------------- videos
+
+export const demos = JSON.parse(readFileSync(join(ROOT, 'web/clips/index.json'), 'utf8'));
+export const demo = demos[0];
+export const demoFile = join(ROOT, 'web/clips', demo.file);
+
+// Files of the developers' data, which a clone of the repository does not have.
+export function sharedFiles(folder) {
+  const path = join(SHARED, folder);
+  return existsSync(path) ? readdirSync(path).filter((name) => !name.endsWith('.md')).map((name) => join(path, name)) : [];
+}
+
+export function ffmpeg(name, ...args) {
+  const file = join(scratch, name);
+  execFileSync('ffmpeg', ['-v', 'error', '-y', ...args, file]);
+  return file;
+}
+
+// ---------------------------------------------------------------- the native program
+
+export function motionlens(...args) {
+  const program = process.env.MOTIONLENS ?? join(ROOT, 'target/release/motionlens');
+  execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+// Names and values of a safetensors file: its length, its header, its numbers (all f32 here).
+export function tensors(file) {
+  const bytes = readFileSync(file);
+  const start = 8 + Number(bytes.readBigUInt64LE());
+  const header = JSON.parse(bytes.subarray(8, start).toString());
+  delete header.__metadata__;
+  return Object.fromEntries(Object.entries(header).map(([name, { shape, data_offsets: [from, to] }]) => {
+    const copy = Uint8Array.from(bytes.subarray(start + from, start + to));
+    return [name, { shape, values: new Float32Array(copy.buffer) }];
+  }));
+}

@@ -3,9 +3,11 @@
 //! A scene is a stack of flat layers (a surface, things, hands), each with an affine motion, seen by a camera
 //! that may move too. So the displacement of every pixel is known exactly. The steps, one file each: what
 //! surfaces look like (`texture`), what things look like (`shape`), how they move (`motion`), which scene shows
-//! a class (`scene`), drawing (`raster`), the camera's flaws (`lens`), the true flow (`flow`), files (`dataset`).
+//! a class (`scene`), drawing (`raster`), the camera's flaws (`lens`), the true flow (`flow`), files (`dataset`),
+//! videos for the page (`demo`).
 
 mod dataset;
+mod demo;
 mod flow;
 mod lens;
 mod motion;
@@ -20,6 +22,7 @@ use motion_clip::Frame;
 use serde::{Deserialize, Serialize};
 
 pub use dataset::{Dataset, Entry, Summary, WriteOptions, write_dataset};
+pub use demo::{DEMO_FPS, DEMO_SECS, DEMOS, Demo, demo_clip};
 pub use flow::{FlowField, FlowGrid, read_flow_png, write_flow_png};
 use scene::Scene;
 

@@ -75,6 +75,11 @@ impl Scene {
         Director::new(ChaCha8Rng::seed_from_u64(seed), split, clean).direct(action)
     }
 
+    /// The same scene without the camera's flaws.
+    pub(crate) fn through_a_clear_lens(self) -> Self {
+        Self { lens: Lens::CLEAN, ..self }
+    }
+
     /// Draws the scene at a time in 0..=1: RGB bytes, and the view for [`flow`].
     pub(crate) fn frame(&self, width: usize, height: usize, time: f32, index: usize) -> (Vec<u8>, View) {
         let mut view = View { owner: Vec::new(), to_screen: Vec::new() };

@@ -59,7 +59,8 @@ impl Case {
         variables
             .iter()
             .map(|v| {
-                let gradient = gradients.get(v).unwrap_or_else(|| panic!("{}: a gradient is lost", self.name));
+                let gradient =
+                    gradients.get(v).unwrap_or_else(|| panic!("{}: a gradient is lost", self.name));
                 assert_eq!(gradient.dims(), v.dims(), "{}: shape of a gradient", self.name);
                 flat(gradient)
             })
@@ -168,11 +169,13 @@ fn convolution(sizes: Sizes, depthwise: bool, activation: Activation, norm: Norm
     let taps = if depthwise { 1 } else { input };
     // About as large as trained ones: outputs near 1.
     let scale = 1.7 / ((taps * kernel * kernel) as f64).sqrt();
+    // Large enough for ReLU6 to reach its 6, whether a norm follows or not.
+    let reach = if activation == Activation::Relu6 { 4.0 } else { 1.0 };
     let mut inputs = vec![
-        random(&[n, h, w, input], 1),
+        (random(&[n, h, w, input], 1) * reach).unwrap(),
         (random(&[output, taps, kernel, kernel], 2) * scale).unwrap(),
         random(&[output], 3),
-        (random(&[output], 4) + 1.5).unwrap(),
+        (random(&[output], 4) + 1.5 * reach).unwrap(),
     ];
     if residual {
         inputs.push(random(&[n, (h - 1) / stride + 1, (w - 1) / stride + 1, output], 5));
@@ -239,8 +242,7 @@ fn convolutions() {
                     continue;
                 }
                 for residual in [false, true] {
-                    complaints
-                        .extend(convolution(sizes, depthwise, activation, norm, residual).check());
+                    complaints.extend(convolution(sizes, depthwise, activation, norm, residual).check());
                 }
             }
         }
@@ -392,7 +394,8 @@ fn batch_statistics_are_stored() {
         activation: Activation::None,
     };
     let constant = |value: f32| Tensor::from_vec(vec![value], 1, &Device::Cpu).unwrap();
-    let (mean, variance) = (Var::from_tensor(&constant(2.0)).unwrap(), Var::from_tensor(&constant(3.0)).unwrap());
+    let (mean, variance) =
+        (Var::from_tensor(&constant(2.0)).unwrap(), Var::from_tensor(&constant(3.0)).unwrap());
     let norm = NormParameters {
         scale: constant(1.0),
         shift: constant(0.0),

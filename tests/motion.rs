@@ -15,7 +15,8 @@ const NEAR: f32 = 1e-4;
 
 /// Features of any cell of an endless texture.
 fn texture(seed: u64, y: isize, x: isize) -> impl Iterator<Item = f32> {
-    let mut numbers = Random(seed ^ (y as u64).wrapping_mul(0x1_0001) ^ (x as u64).wrapping_mul(0x10_0000_0001));
+    let mut numbers =
+        Random(seed ^ (y as u64).wrapping_mul(0x1_0001) ^ (x as u64).wrapping_mul(0x10_0000_0001));
     (0..CHANNELS).map(move |_| numbers.below(2001) as f32 / 1000.0 - 1.0)
 }
 

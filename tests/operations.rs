@@ -45,7 +45,13 @@ fn at(x: &HostTensor, n: usize, y: isize, column: isize, c: usize) -> f64 {
 }
 
 /// Both ways through the backend: without variables, and with them.
-fn both_ways(report: &mut Report, kind: &str, case: &str, expected: &HostTensor, run: impl Fn(bool) -> Tensor) {
+fn both_ways(
+    report: &mut Report,
+    kind: &str,
+    case: &str,
+    expected: &HostTensor,
+    run: impl Fn(bool) -> Tensor,
+) {
     let b = CpuBackend::new();
     let largest = expected.data.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
     for learnt in [false, true] {
@@ -86,7 +92,11 @@ fn conv2d() {
             (Activation::Relu6, 0.0, 6.0),
         ] {
             let taps = if depthwise { 1 } else { input };
-            let x = random(&[n, h, w, input], 1);
+            // Large enough for ReLU6 to reach its 6.
+            let x = filled([n, h, w, input], {
+                let x = random(&[n, h, w, input], 1);
+                move |[n, y, column, c]| 8.0 * at(&x, n, y as isize, column as isize, c)
+            });
             let weight = random(&[output, taps, kernel, kernel], 2);
             let [bias, scale, shift, mean] = [3, 4, 5, 6].map(|seed| random(&[output], seed));
             let variance = filled([output], |[c]| 1.5 + f64::from(mean.data[c]));
@@ -124,8 +134,12 @@ fn conv2d() {
                     ConvParameters { weight: up(&weight), bias: Some(up(&bias)), norm: Some(norm) };
                 let conv = b.conv(spec, parameters).unwrap();
                 let (x, residual) = (up(&x), up(&residual));
-                let input =
-                    ConvInput { x: &x, shift: None, residual: Some(&residual), statistics: Statistics::Running };
+                let input = ConvInput {
+                    x: &x,
+                    shift: None,
+                    residual: Some(&residual),
+                    statistics: Statistics::Running,
+                };
                 b.conv2d(&conv, input).unwrap()
             });
         }
@@ -195,7 +209,10 @@ fn frames_are_taken_apart_and_repeated() {
         assert_eq!(now(b.read(&repeated)).unwrap(), of(&[0, 1, 2, 2, 3, 4, 5, 5]));
         let both = b.concat(&[&x, &x]).unwrap();
         assert_eq!(b.shape(&both), [6, 2, 1, 6]);
-        assert_eq!(now(b.read(&both)).unwrap().data[..6], [frame(0)[..3].to_vec(), frame(0)[..3].to_vec()].concat());
+        assert_eq!(
+            now(b.read(&both)).unwrap().data[..6],
+            [frame(0)[..3].to_vec(), frame(0)[..3].to_vec()].concat()
+        );
     }
 }
 
@@ -240,13 +257,9 @@ fn definition(
 fn correlation_and_displacement() {
     let b = CpuBackend::new();
     let mut report = Report::default();
-    for ([n, h, w, c], patch) in [
-        ([1, 1, 1, 1], 3),
-        ([2, 3, 5, 4], 3),
-        ([1, 9, 4, 7], 5),
-        ([1, 4, 11, 16], 15),
-        ([2, 17, 3, 33], 9),
-    ] {
+    for ([n, h, w, c], patch) in
+        [([1, 1, 1, 1], 3), ([2, 3, 5, 4], 3), ([1, 9, 4, 7], 5), ([1, 4, 11, 16], 15), ([2, 17, 3, 33], 9)]
+    {
         for estimator in [Estimator::Kernel, Estimator::Soft] {
             for temperature in [0.05, 1.0] {
                 let estimation = Estimation { estimator, patch, sigma: 1.7, temperature };
@@ -257,12 +270,14 @@ fn correlation_and_displacement() {
                 };
                 let (first, second) = (unit(20), unit(21));
                 let case = format!("{n}x{h}x{w}x{c} {estimation:?}");
-                let score = |[n, y, x, p]: [usize; 4]| definition(&first, &second, [n, y, x], &estimation).0[p];
+                let score =
+                    |[n, y, x, p]: [usize; 4]| definition(&first, &second, [n, y, x], &estimation).0[p];
                 let scores = filled([n, h, w, patch * patch], score);
                 both_ways(&mut report, "correlation", &case, &scores, |l| {
                     b.correlation(&upload(&first, l), &upload(&second, l), patch).unwrap()
                 });
-                let found = |[n, y, x, i]: [usize; 4]| definition(&first, &second, [n, y, x], &estimation).1[i];
+                let found =
+                    |[n, y, x, i]: [usize; 4]| definition(&first, &second, [n, y, x], &estimation).1[i];
                 let displacement = filled([n, h, w, 2], found);
                 let confidence = filled([n, h, w, 1], |[n, y, x, _]| found([n, y, x, 2]));
                 let argmax = filled([n, h, w, 1], |[n, y, x, _]| found([n, y, x, 3]));
@@ -319,7 +334,8 @@ fn dropout_keeps_the_mean_and_the_share() {
 #[test]
 fn misfits_are_refused() {
     let b = CpuBackend::new();
-    let x = |shape: &[usize]| upload(&HostTensor::new(shape, vec![0.5; shape.iter().product()]).unwrap(), false);
+    let x =
+        |shape: &[usize]| upload(&HostTensor::new(shape, vec![0.5; shape.iter().product()]).unwrap(), false);
     let (map, flat, empty) = (x(&[2, 3, 4, 8]), x(&[2, 8]), x(&[2, 0, 4, 8]));
     let estimation = Estimation::default();
     let spec = ConvSpec {
@@ -344,7 +360,8 @@ fn misfits_are_refused() {
             b.conv2d(&conv, input).map(|_| ())
         }),
         ("temporal_shift", {
-            let input = ConvInput { x: &map, shift: Some(3), residual: None, statistics: Statistics::Running };
+            let input =
+                ConvInput { x: &map, shift: Some(3), residual: None, statistics: Statistics::Running };
             b.conv2d(&conv, input).map(|_| ())
         }),
         ("conv weight", b.conv(spec, parameters(&[4, 7, 3, 3])).map(|_| ())),

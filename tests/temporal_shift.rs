@@ -12,7 +12,12 @@ fn golden() {
         let x = b.upload(&golden::channels_last(case.tensor("input.x"))).unwrap();
         let y = b.temporal_shift(&x, case.size("t")).unwrap();
         // Values are moved, not computed: no tolerance.
-        assert_eq!(golden::channels_first(&now(b.read(&y)).unwrap()), *case.tensor("expect.y"), "{}", case.name);
+        assert_eq!(
+            golden::channels_first(&now(b.read(&y)).unwrap()),
+            *case.tensor("expect.y"),
+            "{}",
+            case.name
+        );
     }
 }
 

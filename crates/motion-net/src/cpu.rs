@@ -19,6 +19,7 @@ mod parallel;
 mod temporal_shift;
 mod unit_length;
 mod values;
+mod vectors;
 
 use std::sync::atomic::AtomicU64;
 

@@ -38,7 +38,7 @@ impl Conv {
     pub(super) fn build(spec: ConvSpec, parameters: ConvParameters<Tensor>) -> Result<Self> {
         let ConvSpec { input, output, kernel, stride, depthwise, .. } = spec;
         let ConvParameters { weight, bias, norm } = parameters;
-        if input * output * stride == 0 || kernel % 2 == 0 || (depthwise && input != output) {
+        if input * output * stride == 0 || kernel.is_multiple_of(2) || (depthwise && input != output) {
             return Err(misshapen(
                 "conv",
                 &weight,

@@ -7,7 +7,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::gemm::{Matrix, multiply};
-use super::parallel::for_pieces;
+use super::parallel::{for_pieces, with_scratch};
 use super::values::{activation, misshapen, slice, tensor, values};
 use crate::Result;
 
@@ -38,7 +38,7 @@ impl Search {
         if activation(operation, second)? != [n, h, w, c] {
             return Err(misshapen(operation, second, format!("{:?}, as the first", first.dims())));
         }
-        if patch % 2 == 0 {
+        if patch.is_multiple_of(2) {
             return Err(misshapen(operation, first, format!("an odd patch beside it, found patch {patch}")));
         }
         Ok(Self { n, h, w, c, patch })
@@ -65,10 +65,17 @@ impl Search {
     }
 
     /// Products of each position of a line of `first` with every position of the lines of `second` around it.
-    pub(super) fn products(&self, first: &[f32], second: &[f32], line: usize) -> Vec<f32> {
-        let mut products = vec![0.0; self.w * self.lines(line % self.h).len() * self.w];
-        multiply(self.line(first, line), self.around(second, line).transposed(), &mut products, false);
-        products
+    pub(super) fn with_products<R>(
+        &self,
+        first: &[f32],
+        second: &[f32],
+        line: usize,
+        work: impl FnOnce(&[f32]) -> R,
+    ) -> R {
+        with_scratch(self.w * self.lines(line % self.h).len() * self.w, |products| {
+            multiply(self.line(first, line), self.around(second, line).transposed(), products, false);
+            work(products)
+        })
     }
 
     /// Calls `visit(offset in the window, offset in the position's products, length)` for the parts of the window
@@ -140,10 +147,11 @@ impl CustomOp2 for Search {
         let area = self.patch * self.patch;
         let mut scores = vec![0.0; self.n * self.h * self.w * area];
         for_pieces(&mut scores, self.w * area, |line, scores| {
-            let products = self.products(first, second, line);
-            for (column, scores) in scores.chunks_exact_mut(area).enumerate() {
-                self.window(&products, line, column, scores);
-            }
+            self.with_products(first, second, line, |products| {
+                for (column, scores) in scores.chunks_exact_mut(area).enumerate() {
+                    self.window(products, line, column, scores);
+                }
+            });
         });
         Ok((CpuStorage::F32(scores), Shape::from((self.n, self.h, self.w, area))))
     }
@@ -161,7 +169,7 @@ impl CustomOp2 for Search {
         let of = |wanted: &Tensor, other: &Tensor, back: bool| {
             wanted
                 .track_op()
-                .then(|| tensor(self.gradient(&*values(other)?, grad, back), wanted.dims()))
+                .then(|| tensor(self.gradient(&values(other)?, grad, back), wanted.dims()))
                 .transpose()
         };
         Ok((of(first, second, false)?, of(second, first, true)?))

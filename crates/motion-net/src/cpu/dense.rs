@@ -8,11 +8,12 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::epilogue::{before, finish};
 use super::gemm::{Matrix, multiply};
-use super::parallel::{for_pieces, sum_shares, threads, vectorised};
+use super::parallel::{for_pieces, sum_shares, threads, vectorised, with_scratch};
 use super::values::{slice, tensor, values};
 use crate::backend::Activation;
 
-/// Values of the patches that one task lays out at a time: 1 MiB, half of a core's usual L2 cache.
+/// Values of the patches, and of the output, that one task works on at a time: 1 MiB, half of a core's usual L2
+/// cache.
 const PATCHES: usize = 256 * 1024;
 /// Positions below which a matrix product is too small to be fast.
 const POSITIONS: usize = 192;
@@ -69,7 +70,7 @@ impl Geometry {
 
     /// Output lines in a band that one task works on.
     fn band_lines(&self, lines: usize) -> usize {
-        let positions = (PATCHES / self.window()).max(POSITIONS);
+        let positions = (PATCHES / self.window().max(self.output)).max(POSITIONS);
         // No longer than a core's share, or some cores would stand idle.
         (positions / self.out_w()).min(lines.div_ceil(threads())).max(1)
     }
@@ -92,9 +93,14 @@ impl Geometry {
 
     /// Lays out the windows of some output lines.
     fn lay_out(&self, x: &[f32], first_line: usize, patches: &mut [f32]) {
-        patches.fill(0.0);
+        let pad = self.kernel / 2;
+        let inside = |i: usize, length: usize| (pad..length - pad.min(length)).contains(&(i * self.stride));
         for (i, patch) in patches.chunks_exact_mut(self.window()).enumerate() {
-            self.runs(first_line + i / self.out_w(), i % self.out_w(), |to, from, length| {
+            let (line, column) = (first_line + i / self.out_w(), i % self.out_w());
+            if !(inside(line % self.out_h(), self.h) && inside(column, self.w)) {
+                patch.fill(0.0);
+            }
+            self.runs(line, column, |to, from, length| {
                 patch[to..to + length].copy_from_slice(&x[from..from + length]);
             });
         }
@@ -138,9 +144,10 @@ pub(super) fn convolve(
             let x = &x[start * g.input..(start + positions) * g.input];
             multiply(Matrix::new(x, positions, g.input), weight, out, false);
         } else {
-            let mut patches = vec![0.0; positions * g.window()];
-            g.lay_out(x, i * band, &mut patches);
-            multiply(Matrix::new(&patches, positions, g.window()), weight, out, false);
+            with_scratch(positions * g.window(), |patches| {
+                g.lay_out(x, i * band, patches);
+                multiply(Matrix::new(patches, positions, g.window()), weight, out, false);
+            });
         }
         let residual = residual.map(|r| &r[i * size..i * size + out.len()]);
         finish(out, bias, residual, activation);
@@ -155,20 +162,20 @@ pub(super) fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Ve
     let band = g.band_lines(lines);
     let per_line = g.out_w();
     sum_shares(lines, g.output * g.window(), |share, sum| {
-        let mut patches = Vec::new();
         for first in share.clone().step_by(band) {
-            let count = band.min(share.end - first);
-            let positions = count * per_line;
+            let positions = band.min(share.end - first) * per_line;
             let grad = &grad[first * per_line * g.output..][..positions * g.output];
             let grad = Matrix::new(grad, positions, g.output).transposed();
-            let patches = if g.pointwise() {
-                &x[first * per_line * g.input..][..positions * g.input]
+            let mut add =
+                |patches: &[f32]| multiply(grad, Matrix::new(patches, positions, g.window()), sum, true);
+            if g.pointwise() {
+                add(&x[first * per_line * g.input..][..positions * g.input]);
             } else {
-                patches.resize(positions * g.window(), 0.0);
-                g.lay_out(x, first, &mut patches);
-                &patches
-            };
-            multiply(grad, Matrix::new(patches, positions, g.window()), sum, true);
+                with_scratch(positions * g.window(), |patches| {
+                    g.lay_out(x, first, patches);
+                    add(patches);
+                });
+            }
         }
     })
 }
@@ -189,14 +196,14 @@ pub(super) fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -
     }
     let band = g.band_lines(g.out_h());
     for_pieces(&mut out, g.h * g.w * g.input, |n, frame| {
-        let mut patches = Vec::new();
         for first in (0..g.out_h()).step_by(band) {
             let positions = band.min(g.out_h() - first) * g.out_w();
             let first = n * g.out_h() + first;
             let grad = &grad[first * g.out_w() * g.output..][..positions * g.output];
-            patches.resize(positions * g.window(), 0.0);
-            multiply(Matrix::new(grad, positions, g.output), weight, &mut patches, false);
-            g.add_up(&patches, first, frame);
+            with_scratch(positions * g.window(), |patches| {
+                multiply(Matrix::new(grad, positions, g.output), weight, patches, false);
+                g.add_up(patches, first, frame);
+            });
         }
     });
     out
@@ -263,8 +270,8 @@ impl CustomOp3 for Dense {
             wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
         };
         Ok((
-            of(x, &|| Ok(input_gradient(self.geometry, &*values(weight)?, &grad)))?,
-            of(weight, &|| Ok(weight_gradient(self.geometry, &*values(x)?, &grad)))?,
+            of(x, &|| Ok(input_gradient(self.geometry, &values(weight)?, &grad)))?,
+            of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
             of(bias, &|| Ok(bias_gradient(self.geometry.output, &grad)))?,
         ))
     }

@@ -27,7 +27,7 @@ fn readers(y: usize, kernel: usize, stride: usize, length: usize) -> impl Iterat
     let pad = kernel / 2;
     (0..kernel).filter_map(move |k| {
         let centre = (y + pad).checked_sub(k)?;
-        (centre % stride == 0 && centre / stride < length).then_some((k, centre / stride))
+        (centre.is_multiple_of(stride) && centre / stride < length).then_some((k, centre / stride))
     })
 }
 

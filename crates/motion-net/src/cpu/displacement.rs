@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use super::correlation::Search;
 use super::parallel::{for_pieces, vectorised};
 use super::values::{activation, misshapen, slice, tensor, values};
+use super::vectors::{dot, largest, sum};
 use crate::Result;
 use crate::backend::Match;
 use crate::config::{Estimation, Estimator};
@@ -35,7 +36,7 @@ pub(super) fn displacement(scores: &Tensor, estimation: &Estimation) -> Result<M
         let scores = values(&scores)?;
         for_pieces(&mut argmax, w, |line, best| {
             for (column, best) in best.iter_mut().enumerate() {
-                *best = largest(&scores[(line * w + column) * area..][..area]) as f32;
+                *best = best_match(&scores[(line * w + column) * area..][..area]) as f32;
             }
         });
     }
@@ -59,12 +60,13 @@ pub(super) fn match_frames(
     let (first, second) = (values(&first)?, values(&second)?);
     let estimate = Estimate::new(estimation);
     found([search.n, search.h, search.w], |line, found, scratch| {
-        let products = search.products(&first, &second, line);
         let mut scores = vec![0.0; search.patch * search.patch];
-        for (column, found) in found.chunks_exact_mut(FOUND).enumerate() {
-            search.window(&products, line, column, &mut scores);
-            estimate.run(&scores, found, scratch);
-        }
+        search.with_products(&first, &second, line, |products| {
+            for (column, found) in found.chunks_exact_mut(FOUND).enumerate() {
+                search.window(products, line, column, &mut scores);
+                estimate.run(&scores, found, scratch);
+            }
+        });
     })
 }
 
@@ -86,14 +88,10 @@ fn found(
 }
 
 /// Index of the largest score, the lowest on ties.
-fn largest(scores: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, score) in scores.iter().enumerate() {
-        if *score > scores[best] {
-            best = i;
-        }
-    }
-    best
+#[inline(always)]
+fn best_match(scores: &[f32]) -> usize {
+    let largest = largest(scores);
+    scores.iter().position(|score| *score == largest).unwrap_or(0)
 }
 
 /// e^x for x <= 0, within 2e-7 of it relatively, in arithmetic that becomes vectors (the library's is a call for
@@ -122,6 +120,9 @@ struct Estimate {
     sharpness: f32,
     /// The Gaussian of every distance (dy, dx) in -(P-1) ..= P-1, or nothing for the soft-argmax.
     gaussian: Option<Vec<f32>>,
+    /// Where each cell of the window is, from its centre.
+    cells_x: Vec<f32>,
+    cells_y: Vec<f32>,
 }
 
 impl Estimate {
@@ -135,7 +136,12 @@ impl Estimate {
                 .collect()
         });
         // A temperature next to nothing must stay a number in f32.
-        Self { patch, sharpness: (1.0 / estimation.temperature).min(1e30) as f32, gaussian }
+        let sharpness = (1.0 / estimation.temperature).min(1e30) as f32;
+        let cells = |of: fn(usize, usize) -> usize| {
+            (0..patch * patch).map(|i| of(i, patch) as f32 - (patch / 2) as f32).collect()
+        };
+        let (cells_x, cells_y) = (cells(|i, patch| i % patch), cells(|i, patch| i / patch));
+        Self { patch, sharpness, gaussian, cells_x, cells_y }
     }
 
     /// The Gaussian's values over line `dy` of the window when it stands on the cell `best`.
@@ -151,11 +157,8 @@ impl Estimate {
     #[inline(always)]
     fn weigh(&self, scores: &[f32], weights: &mut Vec<f32>) -> (usize, f32, [f32; 2]) {
         let patch = self.patch;
-        weights.clear();
-        weights.resize(patch * patch + 2 * patch, 0.0);
-        let (weights, columns) = weights.split_at_mut(patch * patch);
-        let best = largest(scores);
-        let mut peak = f32::NEG_INFINITY;
+        weights.resize(patch * patch, 0.0);
+        let best = best_match(scores);
         for dy in 0..patch {
             let line = dy * patch..(dy + 1) * patch;
             let (weights, scores) = (&mut weights[line.clone()], &scores[line]);
@@ -172,24 +175,12 @@ impl Estimate {
                 }
             }
         }
-        for weight in weights.iter() {
-            peak = peak.max(*weight);
+        let peak = largest(weights);
+        for weight in weights.iter_mut() {
+            *weight = exp(*weight - peak);
         }
-        // Sums over each column: of the weights, and of the weights times dy.
-        let (sums, by_dy) = columns.split_at_mut(patch);
-        let radius = (patch / 2) as f32;
-        for (dy, weights) in weights.chunks_exact_mut(patch).enumerate() {
-            let dy = dy as f32 - radius;
-            for ((weight, sum), by_dy) in weights.iter_mut().zip(sums.iter_mut()).zip(by_dy.iter_mut()) {
-                *weight = exp(*weight - peak);
-                *sum += *weight;
-                *by_dy += *weight * dy;
-            }
-        }
-        let total: f32 = sums.iter().sum();
-        let x: f32 = sums.iter().enumerate().map(|(dx, sum)| sum * (dx as f32 - radius)).sum();
-        let y: f32 = by_dy.iter().sum();
-        (best, total, [x / total, y / total])
+        let total = sum(weights);
+        (best, total, [dot(weights, &self.cells_x) / total, dot(weights, &self.cells_y) / total])
     }
 
     /// One position: dx, dy, confidence and, where there is room for it, the best match.
@@ -254,5 +245,23 @@ impl CustomOp1 for Estimate {
             }
         });
         tensor(out, scores.dims()).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exp;
+
+    #[test]
+    fn exp_is_the_exponential() {
+        for i in 0..=87_000 {
+            let x = -(i as f32) / 1000.0;
+            let expected = f64::from(x).exp();
+            let relative = (f64::from(exp(x)) / expected - 1.0).abs();
+            assert!(relative < 2e-7, "exp({x}) is off by {relative:e}");
+        }
+        assert_eq!(exp(0.0), 1.0);
+        // Nothing beside any other term, and a number.
+        assert!((0.0..1e-37).contains(&exp(f32::NEG_INFINITY)) && exp(-1e30) < 1e-37);
     }
 }

@@ -12,7 +12,7 @@ use crate::config::SHIFT_DIVISOR;
 pub(super) fn temporal_shift(x: &Tensor, frames: usize) -> Result<Tensor> {
     let [_, _, _, channels] = activation("temporal_shift", x)?;
     clips("temporal_shift", x, frames)?;
-    if channels % SHIFT_DIVISOR != 0 {
+    if !channels.is_multiple_of(SHIFT_DIVISOR) {
         return Err(misshapen("temporal_shift", x, format!("a multiple of {SHIFT_DIVISOR} channels")));
     }
     Ok(x.contiguous()?.apply_op1(Shift { frames, back: false })?)

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
 use super::values::{activation, slice, tensor, values};
+use super::vectors::dot;
 use crate::Result;
 use crate::config::UNIT_LENGTH_EPSILON;
 
@@ -21,20 +22,6 @@ const POSITIONS: usize = 256;
 #[inline(always)]
 fn inverse_length(x: &[f32]) -> f32 {
     1.0 / (dot(x, x) + UNIT_LENGTH_EPSILON as f32).sqrt()
-}
-
-/// In eight sums side by side, which makes it vectors and keeps the rounding small.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; 8];
-    let (chunks_a, chunks_b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = chunks_a.remainder().iter().zip(chunks_b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in chunks_a.zip(chunks_b) {
-        for i in 0..8 {
-            sums[i] += a[i] * b[i];
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 impl CustomOp1 for UnitLength {

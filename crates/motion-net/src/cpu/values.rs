@@ -74,7 +74,7 @@ pub(super) fn activation(operation: &'static str, x: &Tensor) -> Result<[usize; 
 /// Clips in `n` frames.
 pub(super) fn clips(operation: &'static str, x: &Tensor, frames: usize) -> Result<usize> {
     let n = x.dims().first().copied().unwrap_or(0);
-    if frames == 0 || n == 0 || n % frames != 0 {
+    if frames == 0 || n == 0 || !n.is_multiple_of(frames) {
         return Err(misshapen(operation, x, format!("a first axis of whole clips of {frames} frames")));
     }
     Ok(n / frames)

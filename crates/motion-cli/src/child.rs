@@ -54,6 +54,14 @@ impl Complaints {
     }
 }
 
+impl FromIterator<String> for Complaints {
+    fn from_iter<I: IntoIterator<Item = String>>(lines: I) -> Self {
+        let mut complaints = Self::default();
+        lines.into_iter().for_each(|line| complaints.push(line));
+        complaints
+    }
+}
+
 /// A child process that cannot outlive this value.
 pub(crate) struct Running {
     program: String,

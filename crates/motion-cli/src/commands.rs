@@ -3,5 +3,8 @@
 pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod convert;
+pub(crate) mod evaluate;
 pub(crate) mod forward;
 pub(crate) mod maps;
+pub(crate) mod synth;
+pub(crate) mod train;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, classify, convert, forward, maps};
+use crate::commands::{bench, classify, convert, evaluate, forward, maps, synth, train};
 
 /// Where a video moves and what is happening in it: MSNet (MotionSqueeze, ECCV 2020)
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ enum Command {
     Classify(classify::Classify),
     Maps(maps::Maps),
     Convert(convert::Convert),
+    Synth(synth::Synth),
+    Train(train::Train),
+    Evaluate(evaluate::Evaluate),
     Bench(bench::Bench),
 }
 
@@ -51,6 +54,9 @@ fn main() -> ExitCode {
         Command::Classify(command) => command.run(),
         Command::Maps(command) => command.run(),
         Command::Convert(command) => command.run(),
+        Command::Synth(command) => command.run(),
+        Command::Train(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
         Command::Bench(command) => command.run(),
     };
     match result {

@@ -133,7 +133,7 @@ impl Video {
                     let pts = line.split(',').nth(2).and_then(|pts| pts.trim().parse::<i64>().ok());
                     let pts =
                         pts.with_context(|| format!("ffmpeg wrote {:?}, expected a frame", line.trim()))?;
-                    times.push(pts as f64 * 1e-6);
+                    times.push(pts as f64 / 1e6);
                     ensure!(
                         times.len() <= MAX_FRAMES,
                         "the video has more than {MAX_FRAMES} frames; cut out the part you mean, e.g. \
@@ -146,6 +146,7 @@ impl Video {
             Ok(())
         })?;
         if times.is_empty() {
+            complaints.iter().filter_map(refused_size).try_for_each(check_size)?;
             bail!("no frame of its video track could be decoded: {}", reason(&complaints));
         }
         ensure!(size[0] * size[1] > 0, "ffmpeg did not say how large the frames are");
@@ -320,6 +321,12 @@ fn check_size([width, height]: [usize; 2]) -> Result<()> {
     Ok(())
 }
 
+/// The size in `Picture size 12336x12336 exceeds specified max pixel count`.
+fn refused_size(complaint: &str) -> Option<[usize; 2]> {
+    let (_, tail) = complaint.split_once("Picture size ")?;
+    parse_size(tail.split_once(' ')?.0)
+}
+
 fn parse_size(text: &str) -> Option<[usize; 2]> {
     let (width, height) = text.trim().split_once('x')?;
     Some([width.parse().ok()?, height.parse().ok()?])
@@ -339,17 +346,19 @@ fn ranges(indices: &[usize]) -> Vec<[usize; 2]> {
 
 /// The complaint that tells most, without ffmpeg's addresses and names of ours.
 fn reason(complaints: &Complaints) -> String {
+    // Repeated in other words by a line that says more.
     let vague = ["Invalid data found", "Error while decoding", "Error marking filters", "Truncating packet"];
-    let plain = |line: &str| {
-        // `[h264 @ 0x55f47b85ca40] no frame!`
-        let line = line
-            .rsplit_once("0x")
-            .map_or(line, |(_, tail)| tail.split_once("] ").map_or(line, |(_, text)| text));
-        if line.starts_with("file:") {
-            line.rsplit(": ").next().unwrap_or(line).to_owned()
-        } else {
-            line.to_owned()
+    let plain = |mut line: &str| {
+        // `[vp9 @ 0x55e6] [IMGUTILS @ 0x7fff] Picture size ...`
+        while let Some((from, rest)) = line.split_once("] ")
+            && from.starts_with('[')
+            && from.contains(" @ 0x")
+        {
+            line = rest;
         }
+        let line = line.strip_suffix(", see the documentation if you wish to increase it").unwrap_or(line);
+        let line = if line.starts_with("file:") { line.rsplit(": ").next().unwrap_or(line) } else { line };
+        line.trim_end_matches('.').to_owned()
     };
     let lines: Vec<String> = complaints.iter().map(plain).collect();
     let telling = lines.iter().find(|line| !vague.iter().any(|vague| line.starts_with(vague)));
@@ -370,9 +379,30 @@ mod tests {
     fn sizes_are_checked() {
         assert_eq!(parse_size(" 320x240\n"), Some([320, 240]));
         assert_eq!(parse_size("320"), None);
+        let complaint = "[vp9 @ 0x5] Picture size 12336x12000 exceeds specified max pixel count 1000";
+        assert_eq!(refused_size(complaint), Some([12336, 12000]));
         assert!(check_size([8192, 4320]).is_ok());
         assert!(check_size([12336, 12336]).is_err());
         assert!(check_size([usize::MAX, 2]).is_err());
+    }
+
+    #[test]
+    fn the_telling_complaint_is_found_and_stripped() {
+        let reason_of = |lines: &[&str]| reason(&lines.iter().map(|line| (*line).to_owned()).collect());
+        assert_eq!(reason_of(&["[vp9 @ 0x5] [IMGUTILS @ 0x7] Picture size 9x9", "b"]), "Picture size 9x9");
+        assert_eq!(
+            reason_of(&["[mov,mp4 @ 0x5] moov atom not found", "file:a.mp4: Invalid data found"]),
+            "moov atom not found"
+        );
+        assert_eq!(
+            reason_of(&["file:a: b.mp4: Invalid data found when processing input"]),
+            "Invalid data found when processing input"
+        );
+        assert_eq!(
+            reason_of(&["[webm @ 0x5] Element at 0x28ef ends at 0x1e."]),
+            "Element at 0x28ef ends at 0x1e"
+        );
+        assert_eq!(reason_of(&[]), "ffmpeg gave no reason");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use crate::output;
 
 /// Train a model after a recipe; the best epoch's weights become a model folder
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  motionlens train --config recipe.toml\n  motionlens train --config recipe.toml --resume")]
+#[command(
+    after_help = "Example:\n  motionlens train --config recipe.toml\n  motionlens train --config recipe.toml --resume"
+)]
 pub(crate) struct Train {
     /// Recipe: data, model and schedule
     #[arg(long, value_name = "FILE.toml")]

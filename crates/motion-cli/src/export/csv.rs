@@ -29,9 +29,10 @@ pub(crate) fn write(file: &mut impl Write, found: &Found) -> Result<()> {
                 let (row, column) = (cell / columns, cell % columns);
                 let centre = [column as f32 + 0.5, row as f32 + 0.5];
                 let [x, y] = found.geometry.source_from_grid(centre, [columns, rows]);
+                // `:?` writes tiny values as 1.5e-11, not with all their zeros.
                 writeln!(
                     file,
-                    "{},{pair},{},{},{row},{column},{x},{y},{dx},{dy},{confidence},{}",
+                    "{},{pair},{},{},{row},{column},{x},{y},{dx:?},{dy:?},{confidence:?},{}",
                     stage.maps.stage,
                     found.times[pair],
                     found.times[pair + 1],
@@ -55,7 +56,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 1 + 2 * 4);
         assert_eq!(lines[0], HEADER);
-        assert_eq!(lines[2], "res3,0,0,0.4,0,1,10,2,-28,0,0.2,105");
-        assert_eq!(lines[8], "res3,1,0.4,0.9,1,1,10,6,14,14,0.8,112");
+        assert_eq!(lines[2], "res3,0,0,0.4,0,1,10,2,-28.0,0.0,0.2,105");
+        assert_eq!(lines[8], "res3,1,0.4,0.9,1,1,10,6,14.0,14.0,0.8,112");
     }
 }

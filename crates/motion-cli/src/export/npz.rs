@@ -92,7 +92,7 @@ mod tests {
         let mut file = Cursor::new(Vec::new());
         write(&mut file, &crate::export::tests::found(), Resolution::Grid).unwrap();
         let mut zip = zip::ZipArchive::new(file).unwrap();
-        let names: Vec<String> = zip.file_names().map(str::to_owned).collect();
+        let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
         assert_eq!(names, ["displacement.res3.npy", "confidence.res3.npy", "cell.res3.npy", "times.npy"]);
         let mut array = Vec::new();
         zip.by_name("displacement.res3.npy").unwrap().read_to_end(&mut array).unwrap();

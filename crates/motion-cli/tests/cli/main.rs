@@ -1,0 +1,10 @@
+//! The program from outside, on files made here and, where it is present, on the folder of shared files.
+
+mod bad_input;
+mod classify;
+mod convert;
+mod forward;
+mod maps;
+mod support;
+mod surface;
+mod videos;

@@ -37,18 +37,321 @@
 //     pixels: show them with aspect ratio crop.width / crop.height. notes: sentences to show ("The file ends ...").
 // {type: 'maps', id, stage, trained, probe, grid: {width, height}, pairs,
 //     displacement: [picture per pair], confidence: [picture per pair],
-//     legend: {text, radius_cells, speed: {cells, input_px, source_px}}, confidence_range: [min, max],
+//     legend: {text, radius_cells, speed: {cells, input_px, source_px, source_px_across, source_px_down}},
+//     confidence_range: [min, max] of all pairs, confidence_ranges: [[min, max] per pair],
 //     numbers: {displacement: Float32Array [pairs, h, w, 2], confidence: Float32Array [pairs, h, w]}}
 //     One 'maps' for each stage with a trained module as soon as it is ready, others when asked for with 'stage'.
-//     speed: what full saturation means, one scale for the clip. numbers.displacement is in units of the radius.
-// {type: 'scores', id, top: [{label, probability}], backend, ran: [stage names], reused: [stage names],
-//     settings, ms: {read, decode, prepare, network, motion, draw, total}, text}
+//     speed: what full saturation means, one scale for the clip (source_px: the mean of across and down). Each
+//     confidence picture runs from its own min to its own max. numbers.displacement is in units of the radius.
+// {type: 'scores', id, top: [{label, probability}], backend, ran: [text], reused: [text], settings,
+//     ms: {read, decode, prepare, network, draw, total}, text}
+//     ran and reused name stages ('res3'), motion modules ('motion of res3') and the 'classifier'; a request that
+//     decodes nothing has no read, decode and prepare.
 // {type: 'need-video-element', id, reason}            WebCodecs cannot open it. The page loads the file in a <video>:
 //     it answers 'video-element', or shows `reason` as the error when <video> fails too.
 // {type: 'seek', id, times: [seconds]}                where the page seeks; it answers 'approximate-frames'
-// {type: 'saved', id, files: [{name, mime, bytes: Uint8Array}]}   clip.safetensors and results.json: what
-//     `motionlens forward` needs to compute the same, and what was computed here
+// {type: 'saved', id, files: [{name, mime, bytes: Uint8Array}]}   clip.safetensors as `motionlens forward` reads it,
+//     results.safetensors as it writes them, results.json: which video, frames, times, settings, logits, top
 // {type: 'cancelled', id}
 // {type: 'error', id, message, fatal}                 one sentence to show; not fatal: go on with the next request
 // {type: 'done', id}             the last answer of every request that was neither cancelled nor ended by an error
 //     ('need-video-element' and 'seek' leave their request open).
+
+import init, { Session } from './pkg/motion_web.js';
+
+// A decoder that gives nothing for so long has stopped.
+const DECODER_SECONDS = 30;
+// A stage of a large network may take this long on a slow machine.
+const STAGE_SECONDS = 120;
+// Compressed frames in the decoder, and decoded ones on their way out of it: more would only take memory.
+const QUEUE = 8;
+
+let session;
+const cancelled = new Set(); // ids
+const waiting = new Map(); // id -> type, of requests that have not ended; or PAUSED
+let turn = Promise.resolve(); // requests run one after the other
+
+class Cancelled extends Error {}
+const PAUSED = Symbol('the page has to answer first');
+
+// A new model or video makes the requests before it pointless, new settings those before them.
+const replaces = {
+  'load-model': () => true,
+  open: (type) => type !== 'load-model',
+  settings: (type) => type === 'settings',
+};
+
+self.onmessage = ({ data }) => {
+  if (data.type === 'cancel') return cancel(data.id);
+  for (const [id, type] of waiting) if (id !== data.id && replaces[data.type]?.(type)) cancel(id);
+  waiting.set(data.id, data.type);
+  turn = turn.then(() => answer(data));
+};
+
+function cancel(id) {
+  if (waiting.get(id) !== PAUSED) return void (waiting.has(id) && cancelled.add(id));
+  waiting.delete(id);
+  post({ type: 'cancelled', id });
+}
+
+try {
+  await init({ module_or_path: new URL('./pkg/motion_web_bg.wasm', import.meta.url) });
+  session = new Session();
+  post({ type: 'ready', wheel: session.wheel() });
+} catch (error) {
+  fail(undefined, error, true);
+}
+
+async function answer(message) {
+  const { id, type } = message;
+  const handler = handlers[type];
+  try {
+    if (!handler) throw new Error(`The worker does not know the message ${JSON.stringify(type)}.`);
+    if (cancelled.has(id) && type !== 'settings') throw new Cancelled();
+    if (await handler(message) === PAUSED) return void waiting.set(id, PAUSED);
+    post({ type: 'done', id });
+  } catch (error) {
+    if (error instanceof Cancelled) post({ type: 'cancelled', id });
+    else fail(id, error, error instanceof WebAssembly.RuntimeError);
+  }
+  waiting.delete(id);
+  cancelled.delete(id);
+}
+
+const handlers = {
+  async 'load-model'({ id, url, files }) {
+    const config = await (files?.config ?? (await download(`${url}config.json`))).text();
+    const weights = await (files?.weights ?? (await download(`${url}model.safetensors`))).arrayBuffer();
+    await breathe(id);
+    post({ type: 'model', id, info: session.load_model(config, new Uint8Array(weights)) });
+  },
+
+  async open({ id, file, name }) {
+    progress(id, 'read', { done: 0, total: 1, text: 'looking for the frames' });
+    await breathe(id);
+    session.begin();
+    try {
+      session.open(file, name);
+      await decode(id);
+    } catch (error) {
+      if (!error.fallback) throw error;
+      post({ type: 'need-video-element', id, reason: error.message });
+      return PAUSED;
+    }
+    await analyse(id, name);
+  },
+
+  'video-element'({ id, duration }) {
+    session.begin();
+    post({ type: 'seek', id, times: Array.from(session.seek_times(duration)) });
+    return PAUSED;
+  },
+
+  async 'approximate-frames'({ id, frames, times, name }) {
+    for (const [i, frame] of frames.entries()) {
+      const { width, height } = frame;
+      session.put_approximate(times[i], width, height, draw(frame, width, height));
+      frame.close?.();
+    }
+    await analyse(id, name);
+  },
+
+  async settings(settings) {
+    session.begin();
+    session.set(settings);
+    if (session.has_clip()) await run(settings.id);
+  },
+
+  async stage({ id, stage }) {
+    session.begin();
+    await finish(id);
+    await sendMaps(id, stage);
+  },
+
+  async 'save-clip'({ id }) {
+    await finish(id);
+    const files = await session.save();
+    post({ type: 'saved', id, files }, files.map(({ bytes }) => bytes.buffer));
+  },
+};
+
+async function download(url) {
+  let response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    throw new Error(`The model file ${url} could not be fetched (${error.message}). Is the server running?`);
+  }
+  if (!response.ok) throw new Error(`The model file ${url} could not be fetched: the server answered ${response.status}.`);
+  return response.blob();
+}
+
+// ---------------------------------------------------------------- compressed frames to pixels
+
+async function decode(id) {
+  const config = await supported(session.decoder_config());
+  let failure = null; // the decoder's complaint, or an error of the session
+  const copies = []; // pixels on their way
+  let told = 0; // when the page was last told how far this is
+
+  const output = (frame) => {
+    let copy;
+    try {
+      const { width, height } = frame.visibleRect;
+      copy = session.wants(frame.timestamp, width, height) && pixels(frame, width, height);
+    } catch (error) {
+      failure ??= { error };
+    }
+    if (!copy) return frame.close();
+    const stamp = frame.timestamp;
+    copies.push(copy
+      .then(({ width, height, rgba }) => session.put(stamp, width, height, rgba))
+      .catch((error) => { failure ??= { error }; })
+      .finally(() => frame.close()));
+  };
+  const start = () => {
+    const decoder = new VideoDecoder({ output, error: ({ message }) => { failure ??= { message }; } });
+    decoder.configure(config);
+    return decoder;
+  };
+
+  let decoder = start();
+  try {
+    while (session.next_run()) {
+      try {
+        for (let chunk; !failure && (chunk = session.next_chunk());) {
+          decoder.decode(new EncodedVideoChunk(chunk));
+          while (!failure && decoder.decodeQueueSize > QUEUE) await withinLimit(dequeued(decoder));
+          if (copies.length > QUEUE) await withinLimit(Promise.all(copies.splice(0)));
+          if (performance.now() - told > 100) {
+            told = performance.now();
+            progress(id, 'decode', session.decoding());
+          }
+          if (cancelled.has(id)) throw new Cancelled();
+        }
+        if (!failure) await withinLimit(decoder.flush());
+      } catch (error) {
+        // A decoder that meets damage throws, or closes itself, or both.
+        if (!(error instanceof DOMException)) throw error;
+        failure ??= error;
+      }
+      await withinLimit(Promise.all(copies.splice(0)));
+      if (failure?.error) throw failure.error;
+      if (failure) {
+        session.decoder_failed(failure.message);
+        failure = null;
+        if (decoder.state !== 'closed') decoder.close();
+        decoder = start();
+      }
+      await breathe(id);
+    }
+  } finally {
+    if (decoder.state !== 'closed') decoder.close();
+  }
+}
+
+// The same frames on every machine, so no hardware unless there is nothing else.
+async function supported(config) {
+  const refuse = (reason) => Object.assign(new Error(reason), { fallback: true });
+  if (!('VideoDecoder' in self)) throw refuse('This browser has no WebCodecs, so frames cannot be decoded one by one.');
+  for (const hardwareAcceleration of ['prefer-software', 'no-preference']) {
+    const wanted = { ...config, hardwareAcceleration };
+    const answer = await VideoDecoder.isConfigSupported(wanted).catch(() => null);
+    if (answer?.supported) return wanted;
+  }
+  throw refuse(`This browser does not decode its video track (${config.codec}).`);
+}
+
+async function pixels(frame, width, height) {
+  try {
+    const options = { format: 'RGBA', colorSpace: 'srgb' };
+    const rgba = new Uint8Array(frame.allocationSize(options));
+    await frame.copyTo(rgba, options);
+    return { width, height, rgba };
+  } catch {
+    // Older browsers copy only what the decoder made.
+    return { width, height, rgba: draw(frame, width, height) };
+  }
+}
+
+function draw(image, width, height) {
+  const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+  context.drawImage(image, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height).data;
+}
+
+function dequeued(decoder) {
+  return new Promise((resolve) => {
+    decoder.addEventListener('dequeue', resolve, { once: true });
+    // A decoder that closes itself says nothing more.
+    setTimeout(resolve, 1000);
+  });
+}
+
+function withinLimit(promise) {
+  let timer;
+  const limit = new Promise((_, reject) => {
+    const late = new Error(`The browser's decoder gave nothing for ${DECODER_SECONDS} seconds. The video may be damaged.`);
+    timer = setTimeout(() => reject(late), DECODER_SECONDS * 1000);
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
+
+// ---------------------------------------------------------------- pixels to maps and scores
+
+async function analyse(id, name) {
+  post({ type: 'clip', id, ...session.clip(name) });
+  await run(id);
+}
+
+// What is left of the network, then the action. Maps go out as soon as they are there.
+async function run(id) {
+  const sent = await finish(id);
+  if (!sent) await sendMaps(id, session.default_stage());
+  post({ type: 'scores', id, ...(await session.scores()) });
+}
+
+async function finish(id) {
+  let sent = 0;
+  for (let step; (step = session.upcoming());) {
+    progress(id, 'network', step, STAGE_SECONDS);
+    await breathe(id);
+    const stage = session.advance();
+    if (stage) {
+      await sendMaps(id, stage);
+      sent += 1;
+    }
+  }
+  return sent;
+}
+
+async function sendMaps(id, stage) {
+  post({ type: 'maps', id, ...(await session.maps(stage)) });
+}
+
+// ---------------------------------------------------------------- messages
+
+// Lets messages in, above all 'cancel'.
+async function breathe(id) {
+  await new Promise((resolve) => setTimeout(resolve));
+  if (cancelled.has(id)) throw new Cancelled();
+}
+
+function progress(id, step, { done, total, text }, limit = DECODER_SECONDS + 5) {
+  post({ type: 'progress', id, step, done, total, text, limit });
+}
+
+function post(message, transfer = buffers(message)) {
+  self.postMessage(message, transfer);
+}
+
+// Pixels and numbers are handed over, not copied.
+function buffers(value) {
+  if (ArrayBuffer.isView(value)) return [value.buffer];
+  return value && typeof value === 'object' ? Object.values(value).flatMap(buffers) : [];
+}
+
+function fail(id, error, fatal) {
+  const stopped = 'The analysis stopped: it ran out of memory or met a fault of its own. A smaller video or model may work.';
+  post({ type: 'error', id, message: fatal && id ? stopped : error?.message ?? String(error), fatal: Boolean(fatal) });
+}

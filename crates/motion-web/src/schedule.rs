@@ -41,7 +41,10 @@ pub struct Schedule {
     /// Positions in `shown` that make the clip.
     chosen: Vec<usize>,
     wanted: HashSet<usize>,
+    /// Samples that came out of the decoder.
     seen: HashSet<usize>,
+    /// Those among them whose pixels were asked for.
+    taken: HashSet<usize>,
     runs: std::vec::IntoIter<Range<usize>>,
     /// What is left of the present one.
     run: Range<usize>,
@@ -70,6 +73,7 @@ impl Schedule {
             chosen: Vec::new(),
             wanted: HashSet::new(),
             seen: HashSet::new(),
+            taken: HashSet::new(),
             runs: Vec::new().into_iter(),
             run: 0..0,
             begun: 0,
@@ -87,7 +91,7 @@ impl Schedule {
         self.chosen = clips.into_iter().next().unwrap_or_default();
         self.wanted = self.chosen.iter().map(|&place| self.shown[place].sample).collect();
         let mut stretches: BTreeMap<usize, usize> = BTreeMap::new();
-        for &sample in &self.wanted {
+        for &sample in self.wanted.difference(&self.taken) {
             let last = stretches.entry(self.start_for(sample)).or_default();
             *last = (*last).max(sample);
         }
@@ -117,13 +121,13 @@ impl Schedule {
     /// [`Error::NotDecoded`] when nothing came out at all.
     pub fn next_run(&mut self, codec: &str) -> Result<bool> {
         loop {
+            if self.wanted.is_subset(&self.taken) {
+                return Ok(false);
+            }
             if let Some(run) = self.runs.next() {
                 self.begun = run.start;
                 self.run = run;
                 return Ok(true);
-            }
-            if self.wanted.is_subset(&self.seen) {
-                return Ok(false);
             }
             match self.phase {
                 Phase::Trust => {
@@ -155,7 +159,11 @@ impl Schedule {
     pub fn came(&mut self, stamp: i64) -> Option<usize> {
         let sample = *self.stamps.get(&stamp)?;
         self.seen.insert(sample);
-        (self.phase != Phase::Survey && self.wanted.contains(&sample)).then_some(sample)
+        let needed = self.phase != Phase::Survey && self.wanted.contains(&sample);
+        if needed {
+            self.taken.insert(sample);
+        }
+        needed.then_some(sample)
     }
 
     /// The decoder gave up; a new one goes on from the next keyframe.

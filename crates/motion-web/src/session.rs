@@ -319,6 +319,14 @@ impl Session {
         self.pass.is_some()
     }
 
+    /// The stage that is shown first: the first with a motion module, else the one where the paper puts it.
+    ///
+    /// # Errors
+    /// Without a model.
+    pub fn default_stage(&self) -> Result<String> {
+        Ok(self.model()?.default_stage().to_owned())
+    }
+
     /// What the next [`Self::advance`] will do: `{done, total, text}`; undefined when nothing is left.
     pub fn upcoming(&self) -> JsValue {
         let (Some(model), Some(pass)) = (&self.model, &self.pass) else { return JsValue::UNDEFINED };
@@ -573,6 +581,13 @@ impl Model {
         Ok(Preprocess { resize: [size, size], ..preprocess }.clip(views)?.data)
     }
 
+    /// The first stage with a motion module, else the third one (paper, Sec. 3.4).
+    fn default_stage(&self) -> &'static str {
+        let mut trained = self.net.stage_names().enumerate().filter(|(i, _)| self.net.motion_module(*i).is_some());
+        let first = trained.next().map(|(_, name)| name);
+        first.or(self.net.stage_names().nth(2)).unwrap_or_default()
+    }
+
     /// The 'model' message's `info`.
     fn info(&self, parameters: usize) -> JsValue {
         let config = self.net.config();
@@ -587,8 +602,6 @@ impl Model {
             .net
             .stage_names()
             .map(|name| object([("name", name.into()), ("trained", trained.contains(&name).into())]));
-        // Where the paper puts its module: the third stage.
-        let default_stage = trained.first().copied().or(self.net.stage_names().nth(2)).unwrap_or_default();
         let modules = match trained.len() {
             0 => "without a motion module".to_owned(),
             1 => format!("with a motion module after {}", trained[0]),
@@ -615,7 +628,7 @@ impl Model {
             ("parameters", parameters.into()),
             ("labels", texts(config.id2label.values())),
             ("stages", array(stages)),
-            ("default_stage", default_stage.into()),
+            ("default_stage", self.default_stage().into()),
             ("settings", settings_message(&self.estimation)),
             ("text", said.into()),
         ])

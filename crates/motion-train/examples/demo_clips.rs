@@ -1,7 +1,7 @@
-//! The page's demo videos: renders them and has `ffmpeg` encode them. In: folder. Out: a WebM (VP9) for each demo, an
-//! MP4 (H.264) of the same frames for those named on the command line, and `index.json`.
+//! The page's demo videos: renders them and has `ffmpeg` encode them. In: a folder, and the names of those that shall
+//! be MP4 (H.264). Out: these, the others as WebM (VP9), and `index.json`.
 //!
-//!     cargo run --release -p motion-train --example demo_clips -- web/clips
+//!     cargo run --release -p motion-train --example demo_clips -- web/clips lift_pear camera_left
 
 use std::io::Write;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(folder)?;
     let mut index = Vec::new();
     for demo in &DEMOS {
-        let frames = demo_clip(demo);
+        let frames = demo_clip(demo)?;
         let as_mp4 = mp4.iter().any(|name| name == demo.name);
         let (file, codec) =
             if as_mp4 { (format!("{}.mp4", demo.name), H264) } else { (format!("{}.webm", demo.name), VP9) };

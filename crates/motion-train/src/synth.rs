@@ -185,6 +185,15 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The disk is full.
+    #[error(
+        "{path}: no space left on the device; make room and repeat the same command: the clips so far are kept",
+        path = path.display()
+    )]
+    Full {
+        /// The file that found no room.
+        path: PathBuf,
+    },
     /// A folder is not what [`write_dataset`] makes.
     #[error("{path}: {what}; expected a folder that `motionlens synth` wrote", path = path.display())]
     NotDataset {

@@ -100,7 +100,10 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    fs::write(path, bytes).map_err(io(path))
+    fs::write(path, bytes).map_err(|source| match source.kind() {
+        ErrorKind::StorageFull => Error::Full { path: path.into() },
+        _ => Error::Io { path: path.into(), source },
+    })
 }
 
 /// Writes a data set to a new or empty folder; `progress` hears of every finished clip, from any thread.
@@ -110,8 +113,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::NotEmpty`] when there is something in `out`, [`Error::Unfinished`] when other options were used in
-/// an interrupted run, [`Error::Size`] and [`Error::Nothing`] for impossible options, [`Error::Io`] naming the
-/// file that cannot be written.
+/// an interrupted run, [`Error::Size`] and [`Error::Nothing`] for impossible options, [`Error::Full`]
+/// and [`Error::Io`] naming the file that cannot be written.
 pub fn write_dataset(
     out: &Path,
     options: &WriteOptions,

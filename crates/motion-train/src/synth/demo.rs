@@ -3,7 +3,7 @@
 use motion_clip::Frame;
 
 use super::scene::Scene;
-use super::{ACTIONS, RenderOptions, Split};
+use super::{ACTIONS, Error, RenderOptions, Split};
 
 /// A demo video: one scene of the test split, whose surfaces and outlines no model was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +35,35 @@ pub const DEMO_FPS: usize = 30;
 pub const DEMO_SECS: f64 = 3.5;
 
 /// Renders a demo video: [`DEMO_SECS`] at [`DEMO_FPS`], 320 x 240, without noise, blur or changes of light.
-pub fn demo_clip(demo: &Demo) -> Vec<Frame> {
+///
+/// # Errors
+/// [`Error::Class`] for a class that does not exist; none of [`DEMOS`] has one.
+pub fn demo_clip(demo: &Demo) -> Result<Vec<Frame>, Error> {
     let RenderOptions { width, height, .. } = RenderOptions::default();
-    let (_, action) = ACTIONS[demo.class];
+    let &(_, action) = ACTIONS.get(demo.class).ok_or(Error::Class { found: demo.class })?;
     let scene = Scene::new(action, demo.seed, Split::Test, false).through_a_clear_lens();
     let count = (DEMO_SECS * DEMO_FPS as f64) as usize;
-    (0..count)
+    let frames = (0..count)
         .map(|index| {
             let time_secs = index as f64 / DEMO_FPS as f64;
             let (rgb, _) = scene.frame(width, height, (time_secs / DEMO_SECS) as f32, index);
             Frame { width, height, rgb, time_secs }
         })
-        .collect()
+        .collect();
+    Ok(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_can_be_drawn_and_told_apart() {
+        let names: std::collections::HashSet<&str> = DEMOS.iter().map(|demo| demo.name).collect();
+        assert_eq!(names.len(), DEMOS.len());
+        let frames = demo_clip(&DEMOS[0]).expect("its class exists");
+        assert_eq!(frames.len(), 105);
+        assert_ne!(frames[0].rgb, frames[104].rgb, "something moves");
+        assert!(demo_clip(&Demo { class: ACTIONS.len(), ..DEMOS[0] }).is_err());
+    }
 }

@@ -13,6 +13,7 @@ use motion_net::{
 };
 
 use crate::output::note;
+use crate::progress::Progress;
 
 /// The only backend of this build.
 pub(crate) type Backend = CpuBackend;
@@ -42,7 +43,7 @@ pub(crate) enum BackendName {
     /// The processor
     #[default]
     Cpu,
-    /// The graphics card
+    /// The graphics card (not built yet)
     Gpu,
 }
 
@@ -122,6 +123,7 @@ impl Model {
             bail!("--backend gpu is not built yet: this build has cpu only; leave the option out");
         }
         let folder = &args.model;
+        let _progress = Progress::wait(&format!("loading {}", folder.display()));
         let config = read_config(folder)?;
         let weights = read_weights(&folder.join("model.safetensors"))?;
         let backend = CpuBackend::new();

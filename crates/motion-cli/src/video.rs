@@ -117,7 +117,7 @@ impl Video {
     /// First pass: how many frames, when, how large.
     fn count(&mut self) -> Result<()> {
         let begun = Instant::now();
-        let progress = Progress::spinner(&format!("counting the frames of {}", self.path.display()));
+        let progress = Progress::counter(&format!("counting the frames of {}", self.path.display()));
         let (mut size, mut times) = ([0, 0], Vec::new());
         let output =
             ["-enc_time_base", "1:1000000", "-c:v", "rawvideo", "-f", "framecrc", "-flush_packets", "1"];

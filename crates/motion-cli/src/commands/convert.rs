@@ -10,6 +10,7 @@ use motion_net::{Config, CpuBackend, MsNet, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::output;
+use crate::progress::Progress;
 
 /// A published PyTorch checkpoint (.pth, .pth.tar, zip and legacy layout) or safetensors file into a model folder
 ///
@@ -71,6 +72,7 @@ impl Convert {
         let labels = self.labels.as_deref().map(|path| self.read_labels(path)).transpose()?;
         let config = self.config.as_deref().map(read_config).transpose()?;
         let at = || self.checkpoint.display().to_string();
+        let progress = Progress::wait(&format!("converting {}", self.checkpoint.display()));
         let bytes = std::fs::read(&self.checkpoint).with_context(at)?;
         let checkpoint = checkpoint::read(&bytes).with_context(at)?;
         drop(bytes);
@@ -92,6 +94,7 @@ impl Convert {
         let json = converted.config.to_json()?;
         output::write_atomically(&self.out.join(FILES[0]), |file| Ok(writeln!(file, "{json}")?))?;
         output::write_atomically(&self.out.join(FILES[1]), |file| Ok(file.write_all(&bytes)?))?;
+        drop(progress);
         let report = Report {
             out: &self.out,
             epoch,

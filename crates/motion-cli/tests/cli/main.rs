@@ -7,4 +7,5 @@ mod forward;
 mod maps;
 mod support;
 mod surface;
+mod training;
 mod videos;

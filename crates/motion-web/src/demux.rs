@@ -4,10 +4,13 @@
 //! sizes and counts is checked against its length before anything is allocated. The walk over boxes and blocks is
 //! our own for that reason; the single boxes and the Matroska headers are read by `re_mp4` and `matroska-demuxer`.
 
+mod colour;
 mod matroska;
 mod mp4;
 
 use std::io::{Read, Seek, SeekFrom};
+
+pub use colour::Colour;
 
 use crate::orientation::Orientation;
 use crate::{Error, Result};
@@ -30,6 +33,8 @@ pub struct Track {
     pub height: usize,
     /// How to turn a decoded frame upright.
     pub orientation: Orientation,
+    /// Whether it names its colour matrix.
+    pub colour: Colour,
     /// Compressed frames in decoding order.
     pub samples: Vec<Sample>,
     /// What is shown, in the order of showing, edits applied.

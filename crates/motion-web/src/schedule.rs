@@ -2,8 +2,8 @@
 //! decoder gives back. Out: runs of samples to decode, and the chosen frames.
 //!
 //! First only the stretches that hold chosen frames are decoded, each from a keyframe. When a chosen frame does not
-//! come out, the container promised more than there is: then everything is decoded once to see which frames come
-//! ([`Phase::Survey`]), the choice is made again among those, and their stretches are decoded.
+//! come out, its keyframe was none, or the container promised more than there is: then everything is decoded in one
+//! go. If it still does not come, the choice is made again among the frames that did, and they are fetched.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -18,9 +18,9 @@ use crate::{Error, Result};
 enum Phase {
     /// The frames chosen by what the container promises.
     Trust,
-    /// Everything, to see what comes.
-    Survey,
-    /// The frames chosen among those that came.
+    /// The same in one go; and what comes is counted.
+    Whole,
+    /// The frames chosen among those that came, in one go.
     Again,
 }
 
@@ -41,7 +41,7 @@ pub struct Schedule {
     /// Positions in `shown` that make the clip.
     chosen: Vec<usize>,
     wanted: HashSet<usize>,
-    /// Samples that came out of the decoder.
+    /// Samples that came out of the decoder when it was given everything.
     seen: HashSet<usize>,
     /// Those among them whose pixels were asked for.
     taken: HashSet<usize>,
@@ -92,7 +92,9 @@ impl Schedule {
         self.wanted = self.chosen.iter().map(|&place| self.shown[place].sample).collect();
         let mut stretches: BTreeMap<usize, usize> = BTreeMap::new();
         for &sample in self.wanted.difference(&self.taken) {
-            let last = stretches.entry(self.start_for(sample)).or_default();
+            let whole = self.phase == Phase::Again;
+            let start = if whole { self.keys.first().copied().unwrap_or(0) } else { self.start_for(sample) };
+            let last = stretches.entry(start).or_default();
             *last = (*last).max(sample);
         }
         self.start(stretches.into_iter().map(|(key, last)| key..last + 1).collect());
@@ -131,12 +133,13 @@ impl Schedule {
             }
             match self.phase {
                 Phase::Trust => {
-                    self.phase = Phase::Survey;
+                    self.phase = Phase::Whole;
+                    self.seen.clear();
                     self.start(self.keys.first().map(|&key| key..self.stamp_of.len()).into_iter().collect());
                 }
-                Phase::Survey => {
+                Phase::Whole => {
                     self.phase = Phase::Again;
-                    self.shown.retain(|shown| self.seen.contains(&shown.sample));
+                    self.shown.retain(|s| self.seen.contains(&s.sample) || self.taken.contains(&s.sample));
                     if self.shown.is_empty() {
                         let reason = self.complaint.clone().unwrap_or_else(|| "no picture came out".to_owned());
                         return Err(Error::NotDecoded { codec: codec.to_owned(), reason });
@@ -155,20 +158,21 @@ impl Schedule {
         Some(sample)
     }
 
-    /// A frame came out of the decoder: the sample it belongs to, if its pixels are needed.
+    /// The sample that a time stamp names.
+    pub fn sample(&self, stamp: i64) -> Option<usize> {
+        self.stamps.get(&stamp).copied()
+    }
+
+    /// A frame came out of the decoder: the sample it belongs to, if its pixels are needed, which they are once.
     pub fn came(&mut self, stamp: i64) -> Option<usize> {
-        let sample = *self.stamps.get(&stamp)?;
+        let sample = self.sample(stamp)?;
         self.seen.insert(sample);
-        let needed = self.phase != Phase::Survey && self.wanted.contains(&sample);
-        if needed {
-            self.taken.insert(sample);
-        }
-        needed.then_some(sample)
+        (self.wanted.contains(&sample) && self.taken.insert(sample)).then_some(sample)
     }
 
     /// The decoder gave up; a new one goes on from the next keyframe.
     pub fn failed(&mut self, complaint: &str) {
-        self.complaint.get_or_insert_with(|| complaint.to_owned());
+        self.complaint.get_or_insert_with(|| complaint.trim_end_matches('.').to_owned());
         // Never the same keyframe again.
         let sent = self.run.start.max(self.begun + 1);
         let next = self.keys.get(self.keys.partition_point(|&key| key < sent));
@@ -190,7 +194,7 @@ impl Schedule {
     pub fn text(&self) -> &'static str {
         match self.phase {
             Phase::Trust => "decoding the chosen frames",
-            Phase::Survey => "a frame did not come out: counting those that do",
+            Phase::Whole => "a frame did not come out: decoding the whole video",
             Phase::Again => "decoding frames chosen among those that came out",
         }
     }
@@ -274,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_that_is_none_is_no_loss() {
+        // The decoder refuses to begin at 10, 20, ...: the container called them keyframes, but only 0 is one.
+        let mut schedule = Schedule::new(&track(40, 10), Sampling::Segment, 4).unwrap();
+        let (mut got, mut fresh) = (Vec::new(), true);
+        while schedule.next_run("test").unwrap() {
+            while let Some(sample) = schedule.next_sample() {
+                if fresh && sample > 0 {
+                    schedule.failed("not a key frame");
+                    break;
+                }
+                fresh = false;
+                got.extend(schedule.came(sample as i64 * 10));
+            }
+            fresh = true;
+        }
+        assert_eq!(numbers(&schedule), [5, 15, 25, 35]);
+        assert!([5, 15, 25, 35].iter().all(|sample| got.contains(sample)), "{got:?}");
+        assert_eq!(schedule.note(), None);
+    }
+
+    #[test]
     fn the_clip_is_made_of_what_comes_out() {
         let mut schedule = Schedule::new(&track(100, 100), Sampling::Segment, 4).unwrap();
         let (_, got) = decode(&mut schedule, |sample| sample < 40, 1000);
@@ -288,7 +313,7 @@ mod tests {
         let mut schedule = Schedule::new(&track(100, 10), Sampling::Segment, 4).unwrap();
         let (_, got) = decode(&mut schedule, |_| true, 35);
         assert_eq!(schedule.frame_count(), 95);
-        assert_eq!(got.len(), 3 + 4, "three before and all four after the survey");
+        assert_eq!(got.len(), 3 + 4, "three at first and all four others afterwards");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use motion_view::{Picture, clip_scale, heat, wheel};
 use wasm_bindgen::prelude::*;
 
 use crate::blob::BlobReader;
-use crate::demux::{self, Track};
+use crate::demux::{self, Colour, Track};
 use crate::message::{array, file, floats, number, object, picture, text, texts};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
@@ -25,6 +25,9 @@ use shot::Shot;
 const PIXEL_LIMIT: u64 = 64 << 20;
 /// Frames a second that a video is taken to have when only the browser's player can open it.
 const ASSUMED_RATE: f64 = 30.0;
+/// From this height on, a video that does not name its colour matrix is taken for BT.709, else for BT.601; so does
+/// `motionlens`.
+const HD_HEIGHT: usize = 720;
 /// Actions that are listed.
 const TOP: usize = 5;
 /// Side of the legend's colour wheel in pixels.
@@ -160,6 +163,13 @@ impl Session {
         if track.width > 0 && track.height > 0 {
             entries.extend([("codedWidth", track.width.into()), ("codedHeight", track.height.into())]);
         }
+        if let Colour::Unnamed { full_range } = track.colour {
+            let standard = if track.height < HD_HEIGHT { "smpte170m" } else { "bt709" };
+            let [primaries, transfer, matrix] = [standard; 3].map(JsValue::from);
+            let space = [("primaries", primaries), ("transfer", transfer), ("matrix", matrix)];
+            let space = space.into_iter().chain([("fullRange", full_range.into())]);
+            entries.push(("colorSpace", object(space)));
+        }
         if let Some(description) = &track.description {
             entries.push(("description", js_sys::Uint8Array::from(&description[..]).into()));
         }
@@ -212,7 +222,7 @@ impl Session {
     pub fn put(&mut self, stamp: f64, width: usize, height: usize, rgba: &[u8]) -> Result<()> {
         let preprocess = self.model()?.preprocess();
         let video = self.video_mut()?;
-        let Some(sample) = video.schedule.came(stamp as i64) else { return Ok(()) };
+        let Some(sample) = video.schedule.sample(stamp as i64) else { return Ok(()) };
         video.shot.put(sample, &preprocess, video.track.orientation, [width, height], rgba)
     }
 

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use motion_web::demux::{Track, open};
+use motion_web::demux::{Colour, Track, open};
 
 fn data(folder: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(folder);
@@ -84,6 +84,26 @@ fn every_clip_has_the_frames_and_times_that_ffprobe_finds() {
     }
 }
 
+/// Streams that name their colour matrix, as ffprobe says, and those that do not.
+#[test]
+fn colours_are_named_where_ffprobe_finds_a_name() {
+    for path in data("clips") {
+        let probe = ["-v", "quiet", "-select_streams", "v:0", "-show_entries", "stream=color_space", "-of", "csv=p=0"];
+        let Ok(output) = Command::new("ffprobe").args(probe).arg(&path).output() else {
+            eprintln!("skipped: ffprobe is not installed");
+            return;
+        };
+        let space = String::from_utf8(output.stdout).unwrap();
+        let named = !matches!(space.trim(), "" | "unknown");
+        let track = demux(&path).unwrap();
+        assert_eq!(track.colour == Colour::Named, named, "{}: {space}", path.display());
+        let full = path.extension().is_some_and(|extension| extension == "mkv");
+        if !named {
+            assert_eq!(track.colour, Colour::Unnamed { full_range: full }, "{}", path.display());
+        }
+    }
+}
+
 /// What each hostile file is to the demuxer: what it promises, or why it is refused.
 #[test]
 fn every_hostile_file_is_opened_or_refused_in_words() {
@@ -110,7 +130,7 @@ fn every_hostile_file_is_opened_or_refused_in_words() {
             "derived_vfr.mp4" => "19 frames avc1.",
             "derived_zero_length.mp4" => "empty",
             "h264_10bits.mp4" => "30 frames avc1.6E",
-            "invalid-bitstream.webm" => "frames vp09.02",
+            "invalid-bitstream.webm" => "frames vp09",
             "invalid_vp9_bitstream-bug_1416.webm" => "damaged",
             "roadtrip-vp92-10bit.webm" => "72 frames vp09.02.10.10",
             "sample_audio_only.mp4" => "no video track (found: sound)",
@@ -130,7 +150,7 @@ fn every_hostile_file_is_opened_or_refused_in_words() {
 
 #[test]
 fn turned_and_edited_files_agree_with_ffprobe() {
-    let sound = ["video_90.mov", "video_180.mov", "sample_rotate_and_reflect.mp4", "derived_vfr.mp4", "unordered.mov"];
+    let sound = ["video_90.mov", "video_180.mov", "sample_rotate_and_reflect.mp4", "derived_vfr.mp4", "unordered.mov", "roadtrip-vp92-10bit.webm"];
     for path in data("hostile") {
         if sound.iter().any(|name| path.ends_with(name)) {
             agrees_with_ffprobe(&path);
@@ -150,13 +170,14 @@ fn files_that_ffmpeg_makes_agree_with_ffprobe() {
         eprintln!("skipped: ffmpeg with libx264 is not installed");
         return;
     }
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 8] = [
         ("fragments.mp4", &["-c", "copy", "-movflags", "frag_keyframe+empty_moov"]),
         ("base_moof.mp4", &["-c", "copy", "-movflags", "frag_keyframe+default_base_moof+delay_moov"]),
         ("cut.mp4", &["-ss", "1.3", "-t", "1.5", "-c", "copy"]),
         ("no_edits.mp4", &["-c", "copy", "-use_editlist", "0"]),
         ("negative.mov", &["-c", "copy", "-movflags", "negative_cts_offsets"]),
         ("copied.mkv", &["-c", "copy"]),
+        ("hidden.webm", &["-c:v", "libvpx-vp9", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "100k"]),
         ("live.webm", &["-c:v", "libvpx", "-live", "1", "-auto-alt-ref", "1"]),
     ];
     for (name, options) in cases {

@@ -6,8 +6,11 @@
 
 use std::io::{Cursor, Read, Seek, SeekFrom};
 
-use matroska_demuxer::{ContentCompAlgo, ContentEncodingValue, MatroskaFile, TrackEntry, TrackType};
+use matroska_demuxer::{
+    ContentCompAlgo, ContentEncodingValue, MatrixCoefficients, MatroskaFile, TrackEntry, TrackType,
+};
 
+use super::colour::{self, Colour};
 use super::{Sample, Shown, Track, cut_note, mp4, push, read_at};
 use crate::orientation::Orientation;
 use crate::{Error, Result};
@@ -304,9 +307,23 @@ fn describe(entry: &TrackEntry) -> Result<Track> {
         description: description.map(<[u8]>::to_vec),
         width: size(entry.video().map(|v| v.pixel_width())),
         height: size(entry.video().map(|v| v.pixel_height())),
+        colour: colour_of(entry, id, private),
         prefix,
         ..Track::default()
     })
+}
+
+/// What the container says about colours, else what the stream does (VP9's waits for its first frame).
+fn colour_of(entry: &TrackEntry, id: &str, private: Option<&[u8]>) -> Colour {
+    let matrix = entry.video().and_then(|video| video.colour()?.matrix_coefficients());
+    if matrix.is_some_and(|m| !matches!(m, MatrixCoefficients::Unknown)) {
+        return Colour::Named;
+    }
+    match id {
+        "V_MPEG4/ISO/AVC" => private.map_or(Colour::Named, colour::of_avc),
+        "V_VP8" | "V_VP9" => Colour::Unnamed { full_range: false },
+        _ => Colour::Named,
+    }
 }
 
 /// Yaw and roll of a track's projection in degrees; `matroska-demuxer` does not read them.
@@ -320,26 +337,29 @@ fn projection(tracks: &[u8], number: u64) -> Option<[f64; 2]> {
     Some([pose(POSE_YAW), pose(POSE_ROLL)])
 }
 
-/// VP9's profile and depth stand in its first frame, not in the container (VP9 specification, 6.2).
+/// VP9's profile, depth and colours stand in its first frame, not in the container.
 fn name_vp9(track: &mut Track, frame: &[u8]) {
-    let (true, [first, ..]) = (track.codec.starts_with("vp09"), frame) else { return };
-    let profile = (first >> 5 & 1) | (first >> 3 & 2);
-    // Profiles 2 and 3 have 10 or 12 bits: a bit after frame type, flags and sync code; profile 3 has one bit more.
-    let bit = if profile == 3 { 32 + 1 } else { 32 };
-    let twelve = frame.get(bit / 8).is_some_and(|byte| byte >> (7 - bit % 8) & 1 == 1);
-    let depth = if profile < 2 { 8 } else if twelve { 12 } else { 10 };
-    track.codec = format!("vp09.{profile:02}.10.{depth:02}");
+    if let Some((profile, depth, colour)) = colour::of_vp9(frame).filter(|_| track.codec.starts_with("vp09")) {
+        track.codec = format!("vp09.{profile:02}.10.{depth:02}");
+        if track.colour != Colour::Named {
+            track.colour = colour;
+        }
+    }
 }
 
-/// Frames that only later ones refer to: marked by the container, or by VP8's own first byte (RFC 6386, 9.1).
+/// Frames that only later ones refer to: marked by the container, or by the first byte of VP8 (RFC 6386, 9.1) or VP9.
 fn is_hidden<R: Read + Seek>(reader: &mut R, track: &Track, block: &Block) -> Result<bool> {
-    if block.flags & INVISIBLE != 0 {
-        return Ok(true);
+    let vp9 = track.codec.starts_with("vp09");
+    if block.flags & INVISIBLE != 0 || !track.prefix.is_empty() || !(vp9 || track.codec == "vp8") {
+        return Ok(block.flags & INVISIBLE != 0);
     }
-    if track.codec != "vp8" || !track.prefix.is_empty() {
-        return Ok(false);
+    let first = read_at(reader, block.offset, 1)?[0];
+    if !vp9 {
+        return Ok(first & 0x10 == 0);
     }
-    Ok(read_at(reader, block.offset, 1)?[0] & 0x10 == 0)
+    // The last byte matters only to those that look hidden: few, and it lies elsewhere.
+    Ok(colour::vp9_is_hidden(first, 0)
+        && colour::vp9_is_hidden(first, read_at(reader, block.offset + block.size - 1, 1)?[0]))
 }
 
 #[cfg(test)]
@@ -379,12 +399,9 @@ mod tests {
     #[test]
     fn vp9_is_named_by_its_first_frame() {
         let mut track = Track { codec: "vp09.00.10.08".into(), ..Track::default() };
-        name_vp9(&mut track, &[0x82, 0x49, 0x83, 0x42, 0x00]);
-        assert_eq!(track.codec, "vp09.00.10.08");
-        // frame_marker 10, profile bits 0 1, so profile 2; then the sync code and the depth's bit.
         name_vp9(&mut track, &[0x92, 0x49, 0x83, 0x42, 0x00]);
         assert_eq!(track.codec, "vp09.02.10.10");
-        name_vp9(&mut track, &[0x92, 0x49, 0x83, 0x42, 0x80]);
-        assert_eq!(track.codec, "vp09.02.10.12");
+        name_vp9(&mut track, b"junk");
+        assert_eq!(track.codec, "vp09.02.10.10");
     }
 }

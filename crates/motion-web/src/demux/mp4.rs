@@ -7,6 +7,7 @@ use re_mp4::{
     StsdBoxContent, StssBox, StszBox, SttsBox, TfdtBox, TfhdBox, TkhdBox, TrexBox, TrunBox,
 };
 
+use super::colour::{self, Colour};
 use super::{Sample, Shown, Track, cut_note, push, read_at};
 use crate::orientation::Orientation;
 use crate::{Error, Result};
@@ -212,7 +213,8 @@ fn describe(video: &Atom<'_>) -> Result<Track> {
     let (codec, description) = codec(&entry)?;
     let matrix = video.need(b"tkhd")?.read::<TkhdBox>()?.matrix;
     let upright = Orientation::from_matrix([matrix.a, matrix.b, matrix.c, matrix.d].map(f64::from));
-    let mut track = Track { codec, description, width: side(24), height: side(26), ..Track::default() };
+    let colour = colour(&entry, description.as_deref());
+    let mut track = Track { codec, description, width: side(24), height: side(26), colour, ..Track::default() };
     match upright {
         Some(orientation) => track.orientation = orientation,
         None => track.notes.push("It asks to be turned by an odd angle; it is shown as it was filmed.".to_owned()),
@@ -220,9 +222,29 @@ fn describe(video: &Atom<'_>) -> Result<Track> {
     Ok(track)
 }
 
+/// The sample entry as a box that holds only its boxes.
+fn entry_boxes<'a>(entry: &Atom<'a>) -> Atom<'a> {
+    Atom { bytes: entry.bytes.get(VISUAL_ENTRY..).unwrap_or_default(), ..*entry }
+}
+
+/// What the container says about colours (`colr`, 12.1.5), else what the stream does.
+fn colour(entry: &Atom<'_>, description: Option<&[u8]>) -> Colour {
+    let colr = entry_boxes(entry).children().find(|atom| atom.name == *b"colr");
+    let named = colr.is_some_and(|colr| match colr.content() {
+        [b'n', b'c', b'l', _, _, _, _, _, m0, m1, ..] => {
+            u64::from(u16::from_be_bytes([*m0, *m1])) != colour::UNSPECIFIED
+        }
+        _ => false,
+    });
+    match (&entry.name, description) {
+        (b"avc1" | b"avc3", Some(record)) if !named => colour::of_avc(record),
+        _ => Colour::Named,
+    }
+}
+
 /// The codec string of WebCodecs and the decoder's configuration.
 fn codec(entry: &Atom<'_>) -> Result<(String, Option<Vec<u8>>)> {
-    let children = Atom { bytes: entry.bytes.get(VISUAL_ENTRY..).unwrap_or_default(), ..*entry };
+    let children = entry_boxes(entry);
     let name = text(entry.name);
     let unknown = || Error::Codec { codec: format!("{name:?}") };
     Ok(match &entry.name {

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::epilogue::{Limits, PIECE};
 use super::parallel::{for_pieces, sum_shares, vectorised};
-use super::values::{slice, tensor, values};
+use super::values::{slice, tensor, values, zeros};
 use crate::backend::Activation;
 use crate::config::BATCH_NORM_EPSILON;
 
@@ -101,7 +101,7 @@ impl CustomOp3 for BatchNorm {
         let (factor, term) = self.line(slice(scale, scale_layout)?, slice(shift, shift_layout)?);
         let size = (PIECE / channels).max(1) * channels;
         let limits = self.limits;
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len())?;
         for_pieces(&mut y, size, |i, y| {
             let x = &x[i * size..i * size + y.len()];
             vectorised(|| {
@@ -169,7 +169,7 @@ impl CustomOp3 for BatchNorm {
                 (0..channels).map(|c| factor[c] * self.inverse[c] * scales[c] / count).collect();
             let offset: Vec<f32> =
                 (0..channels).map(|c| factor[c] * shifts[c] / count - slope[c] * self.mean[c]).collect();
-            let mut out = vec![0.0; values_x.len()];
+            let mut out = zeros(values_x.len())?;
             for_pieces(&mut out, size, |i, out| {
                 let range = i * size..i * size + out.len();
                 let rows = values_x[range.clone()].chunks_exact(channels);

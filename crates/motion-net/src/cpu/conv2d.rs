@@ -149,7 +149,7 @@ impl Conv {
             &values(&folded.bias)?,
             residual.as_deref(),
             self.spec.activation,
-        );
+        )?;
         Ok(tensor(out, &geometry.out_shape())?)
     }
 

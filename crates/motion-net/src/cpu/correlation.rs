@@ -8,7 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::gemm::{Matrix, multiply};
 use super::parallel::{for_pieces, with_scratch};
-use super::values::{activation, misshapen, slice, tensor, values};
+use super::values::{activation, misshapen, slice, tensor, values, zeros};
 use crate::Result;
 
 /// See [`crate::Backend::correlation`].
@@ -16,6 +16,9 @@ pub(super) fn correlation(first: &Tensor, second: &Tensor, patch: usize) -> Resu
     let search = Search::new("correlation", first, second, patch)?;
     Ok(first.contiguous()?.apply_op2(&second.contiguous()?, search)?)
 }
+
+/// Its square is still a length on a 32-bit machine.
+const LARGEST_PATCH: usize = 1023;
 
 /// Lengths of a search.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +41,9 @@ impl Search {
         if activation(operation, second)? != [n, h, w, c] {
             return Err(misshapen(operation, second, format!("{:?}, as the first", first.dims())));
         }
-        if patch.is_multiple_of(2) {
-            return Err(misshapen(operation, first, format!("an odd patch beside it, found patch {patch}")));
+        if patch.is_multiple_of(2) || patch > LARGEST_PATCH {
+            let expected = format!("an odd patch up to {LARGEST_PATCH} beside it, found patch {patch}");
+            return Err(misshapen(operation, first, expected));
         }
         Ok(Self { n, h, w, c, patch })
     }
@@ -105,9 +109,14 @@ impl Search {
     /// Gradient of `first`, or of `second` when looking `back`, from the gradient before the relu.
     ///
     /// Seen from `second`, the position (y, x) is the neighbour (-dy, -dx) of each of its neighbours.
-    fn gradient(&self, other: &[f32], grad: impl Fn(usize) -> f32 + Sync, back: bool) -> Vec<f32> {
+    fn gradient(
+        &self,
+        other: &[f32],
+        grad: impl Fn(usize) -> f32 + Sync,
+        back: bool,
+    ) -> candle_core::Result<Vec<f32>> {
         let area = self.patch * self.patch;
-        let mut out = vec![0.0; self.n * self.h * self.w * self.c];
+        let mut out = zeros(self.n * self.h * self.w * self.c)?;
         for_pieces(&mut out, self.w * self.c, |line, out| {
             let lines = self.lines(line % self.h);
             let length = lines.len() * self.w;
@@ -127,7 +136,7 @@ impl Search {
             }
             multiply(Matrix::new(&matrix, self.w, length), self.around(other, line), out, false);
         });
-        out
+        Ok(out)
     }
 }
 
@@ -145,7 +154,7 @@ impl CustomOp2 for Search {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (first, second) = (slice(first, first_layout)?, slice(second, second_layout)?);
         let area = self.patch * self.patch;
-        let mut scores = vec![0.0; self.n * self.h * self.w * area];
+        let mut scores = zeros(self.n * self.h * self.w * area)?;
         for_pieces(&mut scores, self.w * area, |line, scores| {
             self.with_products(first, second, line, |products| {
                 for (column, scores) in scores.chunks_exact_mut(area).enumerate() {
@@ -169,7 +178,7 @@ impl CustomOp2 for Search {
         let of = |wanted: &Tensor, other: &Tensor, back: bool| {
             wanted
                 .track_op()
-                .then(|| tensor(self.gradient(&values(other)?, grad, back), wanted.dims()))
+                .then(|| tensor(self.gradient(&values(other)?, grad, back)?, wanted.dims()))
                 .transpose()
         };
         Ok((of(first, second, false)?, of(second, first, true)?))

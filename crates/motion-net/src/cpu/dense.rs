@@ -9,7 +9,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use super::epilogue::{before, finish};
 use super::gemm::{Matrix, multiply};
 use super::parallel::{for_pieces, sum_shares, threads, vectorised, with_scratch};
-use super::values::{slice, tensor, values};
+use super::values::{slice, tensor, values, zeros};
 use crate::backend::Activation;
 
 /// Values of the patches, and of the output, that one task works on at a time: 1 MiB, half of a core's usual L2
@@ -130,10 +130,10 @@ pub(super) fn convolve(
     bias: &[f32],
     residual: Option<&[f32]>,
     activation: Activation,
-) -> Vec<f32> {
+) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let weight = Matrix::new(weight, g.output, g.window()).transposed();
-    let mut out = vec![0.0; g.positions() * g.output];
+    let mut out = zeros(g.positions() * g.output)?;
     let lines = g.n * g.out_h();
     let band = g.band_lines(lines);
     let size = band * g.out_w() * g.output;
@@ -152,7 +152,7 @@ pub(super) fn convolve(
         let residual = residual.map(|r| &r[i * size..i * size + out.len()]);
         finish(out, bias, residual, activation);
     });
-    out
+    Ok(out)
 }
 
 /// Gradient of the weight: patches^T grad, summed over all positions.
@@ -181,10 +181,14 @@ pub(super) fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Ve
 }
 
 /// Gradient of the activation: grad weight, each window added where it came from.
-pub(super) fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+pub(super) fn input_gradient(
+    geometry: Geometry,
+    weight: &[f32],
+    grad: &[f32],
+) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let weight = Matrix::new(weight, g.output, g.window());
-    let mut out = vec![0.0; g.n * g.h * g.w * g.input];
+    let mut out = zeros(g.n * g.h * g.w * g.input)?;
     if g.pointwise() {
         let band = g.band_lines(g.n * g.h) * g.w;
         for_pieces(&mut out, band * g.input, |i, out| {
@@ -192,7 +196,7 @@ pub(super) fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -
             let grad = &grad[i * band * g.output..][..positions * g.output];
             multiply(Matrix::new(grad, positions, g.output), weight, out, false);
         });
-        return out;
+        return Ok(out);
     }
     let band = g.band_lines(g.out_h());
     for_pieces(&mut out, g.h * g.w * g.input, |n, frame| {
@@ -206,7 +210,7 @@ pub(super) fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -
             });
         }
     });
-    out
+    Ok(out)
 }
 
 /// Sum of the gradient over all positions: the bias's own.
@@ -252,7 +256,7 @@ impl CustomOp3 for Dense {
             slice(bias, bias_layout)?,
             None,
             self.activation,
-        );
+        )?;
         Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
     }
 
@@ -270,7 +274,7 @@ impl CustomOp3 for Dense {
             wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
         };
         Ok((
-            of(x, &|| Ok(input_gradient(self.geometry, &values(weight)?, &grad)))?,
+            of(x, &|| input_gradient(self.geometry, &values(weight)?, &grad))?,
             of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
             of(bias, &|| Ok(bias_gradient(self.geometry.output, &grad)))?,
         ))

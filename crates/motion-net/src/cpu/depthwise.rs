@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use super::dense::{Geometry, bias_gradient};
 use super::epilogue::{before, finish};
 use super::parallel::{for_pieces, sum_shares, vectorised};
-use super::values::{slice, tensor, values};
+use super::values::{slice, tensor, values, zeros};
 use crate::backend::Activation;
 
 /// Channels that are summed in registers at a time.
@@ -66,11 +66,11 @@ pub(super) fn convolve(
     bias: &[f32],
     residual: Option<&[f32]>,
     activation: Activation,
-) -> Vec<f32> {
+) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let c = g.output;
     let (out_h, out_w) = (g.out_h(), g.out_w());
-    let mut out = vec![0.0; g.positions() * c];
+    let mut out = zeros(g.positions() * c)?;
     let size = out_w * c;
     for_pieces(&mut out, size, |line, out| {
         let (n, y) = (line / out_h, line % out_h);
@@ -89,15 +89,15 @@ pub(super) fn convolve(
         });
         finish(out, bias, residual.map(|r| &r[line * size..(line + 1) * size]), activation);
     });
-    out
+    Ok(out)
 }
 
 /// Gradient of the activation: each position gathers from the outputs that read it.
-fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let c = g.output;
     let (out_h, out_w) = (g.out_h(), g.out_w());
-    let mut out = vec![0.0; g.n * g.h * g.w * c];
+    let mut out = zeros(g.n * g.h * g.w * c)?;
     for_pieces(&mut out, g.w * c, |line, out| {
         let (n, y) = (line / g.h, line % g.h);
         vectorised(|| {
@@ -114,7 +114,7 @@ fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> Vec<f32> 
             }
         });
     });
-    out
+    Ok(out)
 }
 
 /// Gradient of the weight.
@@ -175,7 +175,7 @@ impl CustomOp3 for Depthwise {
             slice(bias, bias_layout)?,
             None,
             self.activation,
-        );
+        )?;
         Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
     }
 
@@ -193,7 +193,7 @@ impl CustomOp3 for Depthwise {
             wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
         };
         Ok((
-            of(x, &|| Ok(input_gradient(self.geometry, &values(weight)?, &grad)))?,
+            of(x, &|| input_gradient(self.geometry, &values(weight)?, &grad))?,
             of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
             of(bias, &|| Ok(bias_gradient(self.geometry.output, &grad)))?,
         ))

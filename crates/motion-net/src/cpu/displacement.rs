@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::correlation::Search;
 use super::parallel::{for_pieces, vectorised};
-use super::values::{activation, misshapen, slice, tensor, values};
+use super::values::{activation, misshapen, slice, tensor, values, zeros};
 use super::vectors::{dot, largest, sum};
 use crate::Result;
 use crate::backend::Match;
@@ -31,7 +31,7 @@ pub(super) fn displacement(scores: &Tensor, estimation: &Estimation) -> Result<M
             }
         });
     }
-    let mut argmax = vec![0.0; n * h * w];
+    let mut argmax = zeros(n * h * w)?;
     {
         let scores = values(&scores)?;
         for_pieces(&mut argmax, w, |line, best| {
@@ -78,7 +78,7 @@ fn found(
     [n, h, w]: [usize; 3],
     work: impl Fn(usize, &mut [f32], &mut Vec<f32>) + Sync,
 ) -> Result<Match<Tensor>> {
-    let mut all = vec![0.0; n * h * w * FOUND];
+    let mut all = zeros(n * h * w * FOUND)?;
     for_pieces(&mut all, w * FOUND, |line, found| work(line, found, &mut Vec::new()));
     let each = |range: std::ops::Range<usize>| {
         let data = all.chunks_exact(FOUND).flat_map(|found| found[range.clone()].iter().copied());
@@ -200,7 +200,7 @@ impl CustomOp1 for Estimate {
     /// `[N, H, W, 3]`: dx, dy, confidence.
     fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (scores, (n, h, w, area)) = (slice(scores, layout)?, layout.shape().dims4()?);
-        let mut out = vec![0.0; n * h * w * 3];
+        let mut out = zeros(n * h * w * 3)?;
         for_pieces(&mut out, w * 3, |line, out| {
             let mut scratch = Vec::new();
             for (column, out) in out.chunks_exact_mut(3).enumerate() {
@@ -217,7 +217,7 @@ impl CustomOp1 for Estimate {
         let grad = grad.contiguous()?;
         let (all, grad) = (values(scores)?, values(&grad)?);
         let (patch, radius) = (self.patch, (self.patch / 2) as f32);
-        let mut out = vec![0.0; all.len()];
+        let mut out = zeros(all.len())?;
         for_pieces(&mut out, w * area, |line, out| {
             let mut weights = Vec::new();
             for (column, out) in out.chunks_exact_mut(area).enumerate() {

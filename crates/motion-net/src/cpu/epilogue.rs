@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
-use super::values::{slice, tensor, values};
+use super::values::{slice, tensor, values, zeros};
 use crate::backend::Activation;
 
 /// Values that one task works on: 64 KiB, so that they stay in the cache.
@@ -69,7 +69,7 @@ pub(super) fn before(grad: &Tensor, y: &Tensor, activation: Activation) -> candl
         return Ok(grad);
     }
     let (g, y, limits) = (values(&grad)?, values(y)?, Limits::from(activation));
-    let mut masked = vec![0.0; g.len()];
+    let mut masked = zeros(g.len())?;
     for_pieces(&mut masked, PIECE, |i, masked| {
         let range = i * PIECE..i * PIECE + masked.len();
         let (g, y) = (&g[range.clone()], &y[range]);
@@ -98,7 +98,7 @@ impl CustomOp2 for AddActivate {
         b_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (a, b, limits) = (slice(a, a_layout)?, slice(b, b_layout)?, Limits::from(self.0));
-        let mut sum = vec![0.0; a.len()];
+        let mut sum = zeros(a.len())?;
         for_pieces(&mut sum, PIECE, |i, sum| {
             let range = i * PIECE..i * PIECE + sum.len();
             let (a, b) = (&a[range.clone()], &b[range]);

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
-use super::values::{activation, slice, tensor, values};
+use super::values::{activation, slice, tensor, values, zeros};
 use crate::Result;
 
 /// See [`crate::Backend::max_pool`].
@@ -27,8 +27,9 @@ impl CustomOp1 for MaxPool {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, (n, h, w, c)) = (slice(x, layout)?, layout.shape().dims4()?);
         let (out_h, out_w) = (h.div_ceil(2), w.div_ceil(2));
-        let mut out = vec![f32::NEG_INFINITY; n * out_h * out_w * c];
+        let mut out = zeros(n * out_h * out_w * c)?;
         for_pieces(&mut out, out_w * c, |line, out| {
+            out.fill(f32::NEG_INFINITY);
             let (n, y) = (line / out_h, line % out_h);
             vectorised(|| {
                 for (column, out) in out.chunks_exact_mut(c).enumerate() {
@@ -52,7 +53,7 @@ impl CustomOp1 for MaxPool {
         let (_, out_h, out_w, _) = y.dims4()?;
         let grad = grad.contiguous()?;
         let (all_x, all_y, grad) = (values(x)?, values(y)?, values(&grad)?);
-        let mut out = vec![0.0; all_x.len()];
+        let mut out = zeros(all_x.len())?;
         for_pieces(&mut out, h * w * c, |n, out| {
             let x = &all_x[n * h * w * c..][..h * w * c];
             let mut left = vec![0.0; c];

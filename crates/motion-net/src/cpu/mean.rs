@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
-use super::values::{slice, tensor, values};
+use super::values::{slice, tensor, values, zeros};
 
 /// `[outer, middle, inner]` to `[outer, inner]`.
 pub(super) fn middle_mean(x: &Tensor) -> candle_core::Result<Tensor> {
@@ -19,7 +19,7 @@ impl CustomOp1 for MiddleMean {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, (outer, middle, inner)) = (slice(x, layout)?, layout.shape().dims3()?);
-        let mut out = vec![0.0; outer * inner];
+        let mut out = zeros(outer * inner)?;
         for_pieces(&mut out, inner, |i, sum| {
             vectorised(|| {
                 for x in x[i * middle * inner..(i + 1) * middle * inner].chunks_exact(inner) {
@@ -39,7 +39,7 @@ impl CustomOp1 for MiddleMean {
         let (_, middle, inner) = x.dims3()?;
         let grad = grad.contiguous()?;
         let grad = values(&grad)?;
-        let mut out = vec![0.0; x.elem_count()];
+        let mut out = zeros(x.elem_count())?;
         for_pieces(&mut out, middle * inner, |i, out| {
             for out in out.chunks_exact_mut(inner) {
                 for (out, grad) in out.iter_mut().zip(&grad[i * inner..(i + 1) * inner]) {

@@ -4,7 +4,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::for_pieces;
-use super::values::{activation, clips, misshapen, slice};
+use super::values::{activation, clips, misshapen, slice, zeros};
 use crate::Result;
 use crate::config::SHIFT_DIVISOR;
 
@@ -32,7 +32,7 @@ impl CustomOp1 for Shift {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, (_, h, w, channels)) = (slice(x, layout)?, layout.shape().dims4()?);
         let (fold, frame, frames) = (channels / SHIFT_DIVISOR, h * w * channels, self.frames);
-        let mut out = vec![0.0; x.len()];
+        let mut out = zeros(x.len())?;
         for_pieces(&mut out, frame, |i, out| {
             let at = |i: usize| &x[i * frame..(i + 1) * frame];
             let next = (i % frames + 1 < frames).then(|| at(i + 1));

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
-use super::values::{activation, slice, tensor, values};
+use super::values::{activation, slice, tensor, values, zeros};
 use super::vectors::dot;
 use crate::Result;
 use crate::config::UNIT_LENGTH_EPSILON;
@@ -31,7 +31,7 @@ impl CustomOp1 for UnitLength {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, (_, _, _, c)) = (slice(x, layout)?, layout.shape().dims4()?);
-        let mut out = vec![0.0; x.len()];
+        let mut out = zeros(x.len())?;
         for_pieces(&mut out, POSITIONS * c, |i, out| {
             let x = &x[i * POSITIONS * c..][..out.len()];
             vectorised(|| {
@@ -51,7 +51,7 @@ impl CustomOp1 for UnitLength {
         let (_, _, _, c) = x.dims4()?;
         let grad = grad.contiguous()?;
         let (all_x, all_y, grad) = (values(x)?, values(y)?, values(&grad)?);
-        let mut out = vec![0.0; all_x.len()];
+        let mut out = zeros(all_x.len())?;
         for_pieces(&mut out, POSITIONS * c, |i, out| {
             let range = i * POSITIONS * c..i * POSITIONS * c + out.len();
             let rows = all_x[range.clone()].chunks_exact(c).zip(all_y[range.clone()].chunks_exact(c));

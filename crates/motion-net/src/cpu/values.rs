@@ -58,6 +58,26 @@ pub(super) fn tensor(data: Vec<f32>, shape: &[usize]) -> candle_core::Result<Ten
     Tensor::from_vec(data, shape, &Device::Cpu)
 }
 
+/// So many zeros, or an error where there is no memory for them (a browser's module has 4 GiB at most; plain
+/// `vec!` would end the program).
+pub(super) fn zeros(length: usize) -> candle_core::Result<Vec<f32>> {
+    let full = || refuse(format!("out of memory: no room for {length} numbers; use fewer or smaller frames"));
+    let layout = std::alloc::Layout::array::<f32>(length).map_err(|_| full())?;
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the layout is that of a `Vec<f32>` of this capacity and its size is not zero; all bytes zero is the
+    // number 0.0, so all `length` values are initialised.
+    unsafe {
+        // Zeroed by the system where it can: `resize` would touch every page here, on one thread.
+        let pointer = std::alloc::alloc_zeroed(layout).cast::<f32>();
+        if pointer.is_null() {
+            return Err(full());
+        }
+        Ok(Vec::from_raw_parts(pointer, length, length))
+    }
+}
+
 /// What an operation says of an input that it does not take.
 pub(super) fn misshapen(operation: &'static str, x: &Tensor, expected: impl Into<String>) -> Error {
     Error::Shape { operation, found: x.dims().to_vec(), expected: expected.into() }
@@ -78,4 +98,20 @@ pub(super) fn clips(operation: &'static str, x: &Tensor, frames: usize) -> Resul
         return Err(misshapen(operation, x, format!("a first axis of whole clips of {frames} frames")));
     }
     Ok(n / frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::zeros;
+
+    #[test]
+    fn too_much_memory_is_an_error() {
+        // More than an address can name: refused on every system, whatever it promises beyond its memory.
+        for length in [usize::MAX, usize::MAX / 8, usize::MAX >> 12] {
+            let error = zeros(length).unwrap_err().to_string();
+            assert!(error.starts_with("out of memory"), "{error}");
+        }
+        assert_eq!(zeros(0).unwrap(), Vec::<f32>::new());
+        assert_eq!(zeros(3).unwrap(), [0.0; 3]);
+    }
 }

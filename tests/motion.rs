@@ -3,6 +3,8 @@
 //! A texture of random features has one best match for each of its cells, so the answer is known: two cells to the
 //! right in a window of radius 7 is dx = 2/7. What other cells add to the softmax at temperature 0.01 is below 1e-4.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use motion_net::{Backend, CpuBackend, Estimation, Estimator, HostTensor, Match};
 use motionlens_tests::now;
 use motionlens_tests::random::Random;
@@ -65,7 +67,7 @@ fn matched(first: &HostTensor, second: &HostTensor, estimation: &Estimation) -> 
 
 fn estimations() -> [Estimation; 2] {
     let kernel = Estimation::default();
-    [Estimation { estimator: Estimator::Soft, ..kernel.clone() }, kernel]
+    [Estimation { estimator: Estimator::Soft, ..kernel }, kernel]
 }
 
 fn square() -> impl Iterator<Item = (usize, usize)> {

@@ -6,19 +6,36 @@ export async function showDemos(open) {
   const response = await fetch('clips/index.json');
   if (!response.ok) return;
   const clips = (await response.json()).map(({ file, title }) => ({ title, url: `clips/${file}` }));
-  $('demos').replaceChildren(...clips.map((clip) => element('li', {}, thumbnail(clip, open))));
+  const thumbnails = clips.map((clip) => thumbnail(clip, open));
+  $('demos').replaceChildren(...thumbnails.map((button) => element('li', {}, button)));
   $('demo-select').append(...clips.map(({ title }, i) => element('option', { value: i, textContent: title })));
   $('demo-select').addEventListener('change', ({ target }) => {
     const clip = clips[target.value];
     target.value = ''; // a menu of actions: the same clip can be chosen again
     if (clip) open(clip);
   });
+  // Whole files, one after the other: players that load by themselves can hold every connection that a browser
+  // has for a host, and the network's weights would wait for ever.
+  for (const [i, clip] of clips.entries()) {
+    const { src } = await load(clip);
+    if (src) thumbnails[i].querySelector('video').src = src;
+  }
+}
+
+// The clip's file, fetched once.
+export async function load(clip) {
+  if (clip.blob) return clip;
+  const response = await fetch(clip.url).catch((error) => ({ statusText: error.message }));
+  if (!response.ok) return { problem: `${clip.url}: ${response.status ?? ''} ${response.statusText}` };
+  clip.blob = await response.blob();
+  clip.src = URL.createObjectURL(clip.blob);
+  return clip;
 }
 
 function thumbnail(clip, open) {
-  const video = element('video', {
-    src: clip.url, muted: true, loop: true, playsInline: true, preload: 'auto', ariaHidden: 'true', tabIndex: -1,
-  });
+  const video = element('video', { muted: true, loop: true, playsInline: true, ariaHidden: 'true', tabIndex: -1 });
+  // Where nothing shall move by itself the first frame stays.
+  video.autoplay = !matchMedia('(prefers-reduced-motion: reduce)').matches;
   const button = element('button', { type: 'button' }, video, element('span', { textContent: clip.title }));
   button.addEventListener('click', () => open(clip));
   return button;

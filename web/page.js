@@ -1,7 +1,7 @@
 // The page: buttons and drops go in as requests to the worker, its answers come out as text and pictures.
 // There is no mathematics here; the worker (worker.js, crates/motion-web) owns the network and all drawing of maps.
 
-import { showDemos } from './demos.js';
+import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
 import { Hero } from './hero.js';
@@ -84,14 +84,10 @@ function openFiles(files) {
   } else if (files.length) openVideo(files[0]);
 }
 
-async function openDemo({ url, title }) {
-  try {
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    openVideo(await response.blob(), title);
-  } catch (error) {
-    fail(`The demo clip “${title}” did not load (${error.message}). Is the server still running?`);
-  }
+async function openDemo(clip) {
+  const { blob, problem } = await load(clip);
+  if (blob) openVideo(blob, clip.title);
+  else fail(`The demo clip did not load (${problem}). Is the server still running?`);
 }
 
 // ---------------------------------------------------------------- answers
@@ -215,7 +211,7 @@ on('need-video-element', async ({ id, reason }, result) => {
   try {
     engine.reply(id, { type: 'video-element', ...(await result.video.open()) });
   } catch {
-    giveUpVideo(id, result, reason);
+    giveUpVideo(id, result, `${reason} The browser’s player cannot open it either: convert it to MP4 (H.264) or WebM (VP9).`);
   }
 });
 
@@ -308,13 +304,6 @@ function layout() {
   $('back').hidden = !good;
   $('retry').textContent = modelName ? 'Open another video' : 'Open another model';
   document.body.dataset.state = failure ? 'error' : busy ? 'busy' : picture ? 'result' : 'empty';
-  for (const video of document.querySelectorAll('#demos video')) playIf(video, !$('empty').hidden);
-}
-
-function playIf(video, wanted) {
-  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  if (wanted && !still) video.play().catch(() => {}); // a browser may refuse: the first frame stays
-  else video.pause();
 }
 
 // ---------------------------------------------------------------- buttons and drops
@@ -352,5 +341,5 @@ addEventListener('drop', (event) => {
 
 engine.start();
 loadModel({ url: new URL('models/default/', document.baseURI).href });
-showDemos(openDemo).then(layout);
+showDemos(openDemo);
 layout();

@@ -12,7 +12,7 @@ const scores = (page) => page.locator('#scores li').allTextContents();
 
 // The pixels of a row of the strip: what the page really shows.
 const pixels = (page, row) => page.locator(`#strip tr:nth-child(${row}) canvas`).evaluateAll((all) =>
-  all.map((canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].join()));
+  all.map((canvas) => canvas.toDataURL()));
 
 // Save what the page computed, and let the native program compute the same from the same clip.
 async function bothResults(page, estimator) {
@@ -77,7 +77,8 @@ test.describe.serial('a demo clip', () => {
       expect(maps).toHaveLength(columns - 1);
       expect(new Set(maps).size, 'maps of different pairs differ').toBeGreaterThan(1);
     }
-    expect(await scores(page)).toHaveLength(5);
+    const { id2label } = JSON.parse(readFileSync(join(MODEL, 'config.json'), 'utf8'));
+    expect(await scores(page)).toHaveLength(Math.min(5, Object.keys(id2label).length));
     await expect(page.locator('#frame')).toBeVisible();
     await expect(page.locator('#overlay')).toBeVisible();
     await expect(page.locator('#speed')).toContainText('pixels of the video');

@@ -84,27 +84,33 @@ impl Found {
     /// Bilinear between the centres of cells, level beyond the outermost ones, unknown outside the crop.
     fn enlarge(&self, stage: &Stage, field: &Field) -> Field {
         let ([rows, columns], [width, height]) = (stage.maps.grid, self.size);
-        let mut out = Field { displacement: Vec::with_capacity(width * height), confidence: Vec::new() };
+        // Source and grid are parallel: where a column of pixels falls does not depend on the row.
+        let place = |x: usize, y: usize| {
+            self.geometry.grid_from_source([x as f32 + 0.5, y as f32 + 0.5], [columns, rows])
+        };
+        let across: Vec<_> = (0..width).map(|x| between(place(x, 0)[0], columns)).collect();
+        let mut out = Field { displacement: Vec::new(), confidence: Vec::new() };
+        out.displacement.reserve_exact(width * height);
         out.confidence.reserve_exact(width * height);
-        for y in 0..height {
-            for x in 0..width {
-                let place = [x as f32 + 0.5, y as f32 + 0.5];
-                let [column, row] = self.geometry.grid_from_source(place, [columns, rows]);
-                let (Some((left, right, u)), Some((top, bottom, v))) =
-                    (between(column, columns), between(row, rows))
-                else {
+        for down in (0..height).map(|y| between(place(0, y)[1], rows)) {
+            for &across in &across {
+                let (Some((left, right, u)), Some((top, bottom, v))) = (across, down) else {
                     out.displacement.push([f32::NAN; 2]);
                     out.confidence.push(f32::NAN);
                     continue;
                 };
-                let mix = |value: &dyn Fn(usize) -> f32| {
-                    let line = |row: usize| {
-                        (1.0 - u) * value(row * columns + left) + u * value(row * columns + right)
-                    };
-                    (1.0 - v) * line(top) + v * line(bottom)
+                let corners = [
+                    top * columns + left,
+                    top * columns + right,
+                    bottom * columns + left,
+                    bottom * columns + right,
+                ];
+                let mix = |[a, b, c, d]: [f32; 4]| {
+                    (1.0 - v) * ((1.0 - u) * a + u * b) + v * ((1.0 - u) * c + u * d)
                 };
-                out.displacement.push([0, 1].map(|axis| mix(&|cell| field.displacement[cell][axis])));
-                out.confidence.push(mix(&|cell| field.confidence[cell]));
+                out.displacement
+                    .push([0, 1].map(|axis| mix(corners.map(|cell| field.displacement[cell][axis]))));
+                out.confidence.push(mix(corners.map(|cell| field.confidence[cell])));
             }
         }
         out

@@ -32,7 +32,7 @@ pub(crate) fn line(text: &str) -> Result<()> {
 /// Writes one line of JSON.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
     line(&serde_json::to_string(value).context("cannot write the result as JSON")?)
 }
@@ -40,15 +40,20 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
 /// Tells people something that is no result. A closed standard error is no reason to stop.
 pub(crate) fn note(text: &str) {
     crate::progress::above(|| {
-        let _ = writeln!(io::stderr(), "note: {}", text.replace('\n', " "));
+        let _ = writeln!(io::stderr(), "note: {}", in_one_line(text));
     });
 }
 
 /// Tells people what failed, in one line.
 pub(crate) fn complain(text: &str) {
     crate::progress::above(|| {
-        let _ = writeln!(io::stderr(), "error: {}", text.replace('\n', " "));
+        let _ = writeln!(io::stderr(), "error: {}", in_one_line(text));
     });
+}
+
+fn in_one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }
 
 /// An error and its causes in one line.
@@ -60,7 +65,7 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
             said.push(cause);
         }
     }
-    said.join(": ")
+    in_one_line(&said.join(": "))
 }
 
 /// Writes a file under a passing name in the same folder and moves it to its place once it is whole.

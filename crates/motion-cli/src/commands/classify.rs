@@ -18,15 +18,22 @@ use crate::source::{Source, SourceArgs};
 /// Most clips of one video.
 const MAX_CLIPS: usize = 1000;
 
+/// What `--help` says of it.
+const ABOUT: &str = "\
+What is happening in a video: the most likely actions with their probabilities
+
+A VIDEO is a video file or a folder of frames (.jpg, .png, sorted by name). One that cannot be read does not keep
+the others from being looked at, but the exit code is then 1. With --json each video is one line:
+  {\"video\", \"top\": [{\"label\", \"probability\"}], \"frames\": [indices], \"backend\", \"ms\"}
+or {\"video\", \"error\"}; \"ms\" is the network's time, decoding left out.";
+
 /// What is happening in a video: the most likely actions with their probabilities
-///
-/// A VIDEO is a video file or a folder of frames (.jpg, .png, sorted by name). One that cannot be read does not
-/// keep the others from being looked at, but the exit code is then 1. With --json each video is one line:
-/// {"video", "top": [{"label", "probability"}], "frames": [indices], "backend", "ms"} or {"video", "error"};
-/// `ms` is the network's time, decoding left out.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  motionlens classify clip.mp4 --model model\n  \
-                        motionlens classify *.mp4 --model model --clips 10 --top 3 --json")]
+#[command(
+    long_about = ABOUT,
+    after_help = "Examples:\n  motionlens classify clip.mp4 --model model\n  \
+                  motionlens classify *.mp4 --model model --clips 10 --top 3 --json"
+)]
 pub(crate) struct Classify {
     /// Video files or folders of frames
     #[arg(required = true, value_name = "VIDEO")]

@@ -22,19 +22,23 @@ const MAX_EVERY_FRAME: usize = 3000;
 /// Says what the folder's files are and which of them are ours.
 const MANIFEST: &str = "maps.json";
 
+/// What `--help` says of it.
+const ABOUT: &str = "\
+Displacement and confidence maps: where a video moves, as pictures and as numbers
+
+Displacements in .flo, .npz and .csv are in pixels of the source frame, +x right, +y down, at the map's own grid
+(--size frame: for every pixel; unknown outside the network's centre crop). maps.json lists what was written.
+
+  png  frames, displacement (Middlebury colours, one scale for the clip) and confidence, side by side
+  gif  the frame beside the displacement laid over it
+  flo  one Middlebury file for each stage and pair of frames
+  npz  displacement.<stage> [T-1, 2, h, w], confidence.<stage> [T-1, 1, h, w], cell.<stage> [2], times [T]
+  csv  stage,pair,time_from,time_to,row,column,x,y,dx,dy,confidence,argmax";
+
 /// Displacement and confidence maps: where a video moves, as pictures and as numbers
-///
-/// Displacements in .flo, .npz and .csv are in pixels of the source frame, +x right, +y down, at the map's own grid
-/// (--size frame: for every pixel; unknown outside the network's centre crop). maps.json lists what was written.
-///
-///   png  frames, displacement (Middlebury colours, one scale for the clip) and confidence, side by side
-///   gif  the frame beside the displacement laid over it
-///   flo  one Middlebury file for each stage and pair of frames
-///   npz  displacement.<stage> [T-1, 2, h, w], confidence.<stage> [T-1, 1, h, w], cell.<stage> [2], times [T]
-///   csv  stage,pair,time_from,time_to,row,column,x,y,dx,dy,confidence,argmax
 #[derive(Debug, Args)]
 #[command(
-    verbatim_doc_comment,
+    long_about = ABOUT,
     after_help = "Examples:\n  motionlens maps clip.mp4 --model model --out maps\n  \
                   motionlens maps clip.mp4 --model model --out maps --format png,flo,npz,csv,gif --every-frame"
 )]

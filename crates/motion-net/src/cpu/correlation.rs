@@ -6,9 +6,9 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
-use super::gemm::{Matrix, multiply};
+use super::gemm::{Matrix, multiply, multiply_into};
 use super::parallel::{for_pieces, with_scratch};
-use super::values::{activation, misshapen, slice, tensor, values, zeros};
+use super::values::{activation, misshapen, slice, tensor, values, written, zeros};
 use crate::Result;
 
 /// See [`crate::Backend::correlation`].
@@ -77,7 +77,7 @@ impl Search {
         work: impl FnOnce(&[f32]) -> R,
     ) -> R {
         with_scratch(self.w * self.lines(line % self.h).len() * self.w, |products| {
-            multiply(self.line(first, line), self.around(second, line).transposed(), products, false);
+            multiply(self.line(first, line), self.around(second, line).transposed(), products);
             work(products)
         })
     }
@@ -116,8 +116,7 @@ impl Search {
         back: bool,
     ) -> candle_core::Result<Vec<f32>> {
         let area = self.patch * self.patch;
-        let mut out = zeros(self.n * self.h * self.w * self.c)?;
-        for_pieces(&mut out, self.w * self.c, |line, out| {
+        written(self.n * self.h * self.w * self.c, self.w * self.c, |line, out| {
             let lines = self.lines(line % self.h);
             let length = lines.len() * self.w;
             let first_line = line / self.h * self.h + lines.start;
@@ -134,9 +133,8 @@ impl Search {
                     }
                 });
             }
-            multiply(Matrix::new(&matrix, self.w, length), self.around(other, line), out, false);
-        });
-        Ok(out)
+            multiply_into(Matrix::new(&matrix, self.w, length), self.around(other, line), out)
+        })
     }
 }
 

@@ -7,9 +7,9 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::epilogue::{before, finish};
-use super::gemm::{Matrix, multiply};
+use super::gemm::{Matrix, multiply, multiply_add, multiply_into};
 use super::parallel::{for_pieces, sum_shares, threads, vectorised, with_scratch};
-use super::values::{slice, tensor, values, zeros};
+use super::values::{slice, tensor, values, written, zeros};
 use crate::backend::Activation;
 
 /// Values of the patches, and of the output, that one task works on at a time: 1 MiB, half of a core's usual L2
@@ -133,26 +133,24 @@ pub(super) fn convolve(
 ) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let weight = Matrix::new(weight, g.output, g.window()).transposed();
-    let mut out = zeros(g.positions() * g.output)?;
     let lines = g.n * g.out_h();
     let band = g.band_lines(lines);
     let size = band * g.out_w() * g.output;
-    for_pieces(&mut out, size, |i, out| {
+    written(g.positions() * g.output, size, |i, out| {
         let positions = out.len() / g.output;
-        if g.pointwise() {
+        let out = if g.pointwise() {
             let start = i * band * g.out_w();
             let x = &x[start * g.input..(start + positions) * g.input];
-            multiply(Matrix::new(x, positions, g.input), weight, out, false);
+            multiply_into(Matrix::new(x, positions, g.input), weight, out)
         } else {
             with_scratch(positions * g.window(), |patches| {
                 g.lay_out(x, i * band, patches);
-                multiply(Matrix::new(patches, positions, g.window()), weight, out, false);
-            });
-        }
-        let residual = residual.map(|r| &r[i * size..i * size + out.len()]);
-        finish(out, bias, residual, activation);
-    });
-    Ok(out)
+                multiply_into(Matrix::new(patches, positions, g.window()), weight, out)
+            })
+        };
+        finish(out, bias, residual.map(|r| &r[i * size..i * size + out.len()]), activation);
+        out
+    })
 }
 
 /// Gradient of the weight: patches^T grad, summed over all positions.
@@ -167,7 +165,7 @@ pub(super) fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Ve
             let grad = &grad[first * per_line * g.output..][..positions * g.output];
             let grad = Matrix::new(grad, positions, g.output).transposed();
             let mut add =
-                |patches: &[f32]| multiply(grad, Matrix::new(patches, positions, g.window()), sum, true);
+                |patches: &[f32]| multiply_add(grad, Matrix::new(patches, positions, g.window()), sum);
             if g.pointwise() {
                 add(&x[first * per_line * g.input..][..positions * g.input]);
             } else {
@@ -188,16 +186,16 @@ pub(super) fn input_gradient(
 ) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let weight = Matrix::new(weight, g.output, g.window());
-    let mut out = zeros(g.n * g.h * g.w * g.input)?;
+    let length = g.n * g.h * g.w * g.input;
     if g.pointwise() {
         let band = g.band_lines(g.n * g.h) * g.w;
-        for_pieces(&mut out, band * g.input, |i, out| {
+        return written(length, band * g.input, |i, out| {
             let positions = out.len() / g.input;
             let grad = &grad[i * band * g.output..][..positions * g.output];
-            multiply(Matrix::new(grad, positions, g.output), weight, out, false);
+            multiply_into(Matrix::new(grad, positions, g.output), weight, out)
         });
-        return Ok(out);
     }
+    let mut out = zeros(length)?;
     let band = g.band_lines(g.out_h());
     for_pieces(&mut out, g.h * g.w * g.input, |n, frame| {
         for first in (0..g.out_h()).step_by(band) {
@@ -205,7 +203,7 @@ pub(super) fn input_gradient(
             let first = n * g.out_h() + first;
             let grad = &grad[first * g.out_w() * g.output..][..positions * g.output];
             with_scratch(positions * g.window(), |patches| {
-                multiply(Matrix::new(grad, positions, g.output), weight, patches, false);
+                multiply(Matrix::new(grad, positions, g.output), weight, patches);
                 g.add_up(patches, first, frame);
             });
         }

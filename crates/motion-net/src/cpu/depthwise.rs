@@ -1,16 +1,16 @@
 //! Depthwise convolution: `[N, H, W, C]` and weight `[k, k, C]` in, `[N, H', W', C]` out, in plain loops over
 //! neighbouring channels.
 
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 
 use super::dense::{Geometry, bias_gradient};
 use super::epilogue::{before, finish};
-use super::parallel::{for_pieces, sum_shares, vectorised};
-use super::values::{slice, tensor, values, zeros};
+use super::parallel::{sum_shares, vectorised};
+use super::values::{slice, tensor, values, written};
 use crate::backend::Activation;
-
-/// Channels that are summed in registers at a time.
-const LANES: usize = 32;
 
 /// The kernel's taps `(ky, y)` whose line `y` lies in the map, for the output line at `y * stride`.
 #[inline(always)]
@@ -31,31 +31,79 @@ fn readers(y: usize, kernel: usize, stride: usize, length: usize) -> impl Iterat
     })
 }
 
-/// `sums[c] = sum over terms (a, b) of left[a + c] * right[b + c]`.
+/// `sums[c] = sum over terms (a, b) of left[a + c] * right[b + c]`, for all channels. Gives the sums back written.
 #[inline(always)]
-fn weighted(sums: &mut [f32], left: &[f32], right: &[f32], terms: &[(usize, usize)]) {
-    let channels = sums.len();
-    let whole = channels / LANES * LANES;
-    for c in (0..whole).step_by(LANES) {
-        let mut sum = [0.0_f32; LANES];
-        for &(a, b) in terms {
-            let (left, right) = (&left[a + c..a + c + LANES], &right[b + c..b + c + LANES]);
-            for i in 0..LANES {
-                sum[i] += left[i] * right[i];
-            }
-        }
-        sums[c..c + LANES].copy_from_slice(&sum);
+fn weighted<'a>(
+    sums: &'a mut [MaybeUninit<f32>],
+    left: &[f32],
+    right: &[f32],
+    terms: &[(usize, usize)],
+) -> &'a mut [f32] {
+    let mut c = 0;
+    while c + 32 <= sums.len() {
+        lanes::<32>(&mut sums[c..c + 32], left, right, terms, c);
+        c += 32;
     }
-    if whole < channels {
-        let sums = &mut sums[whole..];
-        sums.fill(0.0);
-        for &(a, b) in terms {
-            let (left, right) = (&left[a + whole..a + channels], &right[b + whole..b + channels]);
-            for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-                *sum += left * right;
-            }
+    if c + 16 <= sums.len() {
+        lanes::<16>(&mut sums[c..c + 16], left, right, terms, c);
+        c += 16;
+    }
+    if c + 8 <= sums.len() {
+        lanes::<8>(&mut sums[c..c + 8], left, right, terms, c);
+        c += 8;
+    }
+    while c < sums.len() {
+        lanes::<1>(&mut sums[c..=c], left, right, terms, c);
+        c += 1;
+    }
+    // SAFETY: `c` has gone over all channels, and each is written with the lanes that it falls in.
+    unsafe { sums.assume_init_mut() }
+}
+
+/// The sums of `L` channels from `c` on, kept in registers.
+#[inline(always)]
+fn lanes<const L: usize>(
+    sums: &mut [MaybeUninit<f32>],
+    left: &[f32],
+    right: &[f32],
+    terms: &[(usize, usize)],
+    c: usize,
+) {
+    let mut sum = [0.0_f32; L];
+    for &(a, b) in terms {
+        let (left, right) = (&left[a + c..a + c + L], &right[b + c..b + c + L]);
+        for i in 0..L {
+            sum[i] += left[i] * right[i];
         }
     }
+    sums.write_copy_of_slice(&sum);
+}
+
+/// A line of positions, each of `weighted` sums; `terms(column, list)` lists a position's terms.
+///
+/// From one position to the next of those `inside`, the terms stay what they are, `step` values further on: there
+/// they are listed only once.
+#[inline(always)]
+fn line_of_sums<'a>(
+    sums: &'a mut [MaybeUninit<f32>],
+    channels: usize,
+    left: &[f32],
+    right: &[f32],
+    (inside, step): (Range<usize>, usize),
+    terms: impl Fn(usize, &mut Vec<(usize, usize)>),
+) -> &'a mut [f32] {
+    let mut list = Vec::new();
+    for (column, sums) in sums.chunks_exact_mut(channels).enumerate() {
+        let is_inside = inside.contains(&column);
+        if !is_inside || column == inside.start {
+            list.clear();
+            terms(column, &mut list);
+        }
+        let further = if is_inside { (column - inside.start) * step } else { 0 };
+        weighted(sums, &left[further..], right, &list);
+    }
+    // SAFETY: the line is whole positions, and all channels of each have been written.
+    unsafe { sums.assume_init_mut() }
 }
 
 /// activation(convolution(x) + bias + residual).
@@ -69,52 +117,47 @@ pub(super) fn convolve(
 ) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let c = g.output;
-    let (out_h, out_w) = (g.out_h(), g.out_w());
-    let mut out = zeros(g.positions() * c)?;
+    let (out_h, out_w, pad) = (g.out_h(), g.out_w(), g.kernel / 2);
     let size = out_w * c;
-    for_pieces(&mut out, size, |line, out| {
+    // Output columns whose window lies in the map.
+    let inside = pad.div_ceil(g.stride)..(g.w.saturating_sub(pad)).div_ceil(g.stride);
+    written(g.positions() * c, size, |line, out| {
         let (n, y) = (line / out_h, line % out_h);
-        vectorised(|| {
-            let mut terms = Vec::with_capacity(g.kernel * g.kernel);
-            for (column, sums) in out.chunks_exact_mut(c).enumerate() {
-                terms.clear();
+        let out = vectorised(|| {
+            line_of_sums(out, c, x, weight, (inside.clone(), g.stride * c), |column, terms| {
                 for (ky, y) in taps(y * g.stride, g.kernel, g.h) {
                     terms.extend(
                         taps(column * g.stride, g.kernel, g.w)
                             .map(|(kx, x)| (((n * g.h + y) * g.w + x) * c, (ky * g.kernel + kx) * c)),
                     );
                 }
-                weighted(sums, x, weight, &terms);
-            }
+            })
         });
         finish(out, bias, residual.map(|r| &r[line * size..(line + 1) * size]), activation);
-    });
-    Ok(out)
+        out
+    })
 }
 
 /// Gradient of the activation: each position gathers from the outputs that read it.
 fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let c = g.output;
-    let (out_h, out_w) = (g.out_h(), g.out_w());
-    let mut out = zeros(g.n * g.h * g.w * c)?;
-    for_pieces(&mut out, g.w * c, |line, out| {
+    let (out_h, out_w, pad) = (g.out_h(), g.out_w(), g.kernel / 2);
+    // With stride 1 every position inside is read in the same way; with a larger one, neighbours differ.
+    let inside = if g.stride == 1 { pad..g.w.saturating_sub(pad) } else { 0..0 };
+    written(g.n * g.h * g.w * c, g.w * c, |line, out| {
         let (n, y) = (line / g.h, line % g.h);
         vectorised(|| {
-            let mut terms = Vec::with_capacity(g.kernel * g.kernel);
-            for (column, sums) in out.chunks_exact_mut(c).enumerate() {
-                terms.clear();
+            line_of_sums(out, c, grad, weight, (inside.clone(), c), |column, terms| {
                 for (ky, y) in readers(y, g.kernel, g.stride, out_h) {
                     terms.extend(
                         readers(column, g.kernel, g.stride, out_w)
                             .map(|(kx, x)| (((n * out_h + y) * out_w + x) * c, (ky * g.kernel + kx) * c)),
                     );
                 }
-                weighted(sums, grad, weight, &terms);
-            }
-        });
-    });
-    Ok(out)
+            })
+        })
+    })
 }
 
 /// Gradient of the weight.
@@ -123,7 +166,8 @@ fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
     let c = g.output;
     let (out_h, out_w) = (g.out_h(), g.out_w());
     sum_shares(g.n * out_h, g.kernel * g.kernel * c, |share, sum| {
-        let (mut line_sum, mut terms, pad) = (vec![0.0; c], Vec::new(), g.kernel / 2);
+        let mut line_sum = vec![MaybeUninit::uninit(); c];
+        let (mut terms, pad) = (Vec::new(), g.kernel / 2);
         vectorised(|| {
             for line in share {
                 let (n, y) = (line / out_h, line % out_h);
@@ -134,10 +178,10 @@ fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
                             let x = (column * g.stride + kx).checked_sub(pad).filter(|x| *x < g.w)?;
                             Some((((n * g.h + y) * g.w + x) * c, (line * out_w + column) * c))
                         }));
-                        weighted(&mut line_sum, x, grad, &terms);
+                        let line_sum = weighted(&mut line_sum, x, grad, &terms);
                         let tap = &mut sum[(ky * g.kernel + kx) * c..][..c];
-                        for (sum, value) in tap.iter_mut().zip(&line_sum) {
-                            *sum += value;
+                        for (sum, value) in tap.iter_mut().zip(line_sum) {
+                            *sum += *value;
                         }
                     }
                 }

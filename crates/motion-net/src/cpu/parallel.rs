@@ -15,7 +15,7 @@ pub(super) fn threads() -> usize {
 }
 
 /// Runs `work(index, piece)` for every piece of `size` values; the last piece may be shorter.
-pub(super) fn for_pieces(values: &mut [f32], size: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+pub(super) fn for_pieces<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let size = size.max(1);
     #[cfg(not(target_arch = "wasm32"))]
     values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| work(i, piece));

@@ -1,9 +1,11 @@
 //! Candle tensors in, their numbers as slices out (and back).
 
+use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 
 use candle_core::{CpuStorage, DType, Device, Layout, Storage, StorageRef, Tensor};
 
+use super::parallel::for_pieces;
 use crate::{Error, Result};
 
 /// Why a slice could not be had, in candle's own error type (custom operations must answer in it).
@@ -58,10 +60,33 @@ pub(super) fn tensor(data: Vec<f32>, shape: &[usize]) -> candle_core::Result<Ten
     Tensor::from_vec(data, shape, &Device::Cpu)
 }
 
+fn out_of_memory(length: usize) -> candle_core::Error {
+    refuse(format!("out of memory: no room for {length} numbers; use fewer or smaller frames"))
+}
+
+/// So many values, each piece of `size` of them written by `work(index, piece)`, which shows so by giving it back.
+/// Zeroing them first would be a tenth of a network's time. Fails as [`zeros`] does.
+pub(super) fn written(
+    length: usize,
+    size: usize,
+    work: impl for<'a> Fn(usize, &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] + Sync,
+) -> candle_core::Result<Vec<f32>> {
+    let mut values: Vec<f32> = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| out_of_memory(length))?;
+    for_pieces(&mut values.spare_capacity_mut()[..length], size, |i, piece| {
+        let unwritten = (piece.as_ptr().addr(), piece.len());
+        let written = work(i, piece);
+        assert_eq!((written.as_ptr().addr(), written.len()), unwritten, "another slice than the piece");
+    });
+    // SAFETY: the pieces make up all `length` values, there is room for them, and each came back as numbers.
+    unsafe { values.set_len(length) };
+    Ok(values)
+}
+
 /// So many zeros, or an error where there is no memory for them (a browser's module has 4 GiB at most; plain
 /// `vec!` would end the program).
 pub(super) fn zeros(length: usize) -> candle_core::Result<Vec<f32>> {
-    let full = || refuse(format!("out of memory: no room for {length} numbers; use fewer or smaller frames"));
+    let full = || out_of_memory(length);
     let layout = std::alloc::Layout::array::<f32>(length).map_err(|_| full())?;
     if length == 0 {
         return Ok(Vec::new());

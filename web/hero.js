@@ -26,7 +26,7 @@ export class Hero {
     this.#clip = clip;
     this.#maps = null;
     const { crop } = clip.source;
-    document.documentElement.style.setProperty('--aspect', `${crop.width} / ${crop.height}`);
+    document.documentElement.style.setProperty('--aspect', crop.width / crop.height);
     $('clip-name').textContent = clip.name;
     $('approximate').hidden = !clip.approximate;
     $('scrubber').max = clip.frames.length - 1;

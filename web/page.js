@@ -211,7 +211,7 @@ on('need-video-element', async ({ id, reason }, result) => {
   try {
     engine.reply(id, { type: 'video-element', ...(await result.video.open()) });
   } catch {
-    giveUpVideo(id, result, `${reason} The browser’s player cannot open it either: convert it to MP4 (H.264) or WebM (VP9).`);
+    giveUpVideo(id, result, `${reason} The browser’s player cannot open it either. If another program plays it, convert it to MP4 (H.264) or WebM (VP9).`);
   }
 });
 

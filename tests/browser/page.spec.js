@@ -190,7 +190,7 @@ test('where the worker cannot decode, the browser’s player is asked for frames
   await choose(page, demoFile);
   await expect(page.getByRole('alert')).toContainText(/3 frames of \d{2,} x \d{2,}/);
   await choose(page, made('no.mp4', 'not a video'));
-  await expect(page.getByRole('alert')).toContainText('This browser does not decode it. The browser’s player cannot open it either: convert it');
+  await expect(page.getByRole('alert')).toContainText('This browser does not decode it. The browser’s player cannot open it either. If another program plays it, convert it');
 });
 
 test('the empty page says what it is, shows every demo moving, and promises privacy', async ({ page }) => {

@@ -28,22 +28,16 @@ pub(crate) fn run() -> Result<Count> {
     }
     let mut playwright = Command::new(&npm);
     playwright.args(["exec", "--no", "--", "playwright", "test"]).current_dir(&folder);
-    playwright.env("CHROMIUM", chromium);
-    if let Some(program) = native_program() {
-        playwright.env("MOTIONLENS", program);
-    }
+    // The programs that were just built, rather than cargo's word that they are up to date.
+    let xtask = std::env::current_exe().context("finding this program")?;
+    let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
+    playwright.env("CHROMIUM", chromium).env("XTASK", xtask).env("MOTIONLENS", motionlens);
     let ended = playwright.status().context("npm did not start")?;
     let count = read_results(&results)?;
     if !ended.success() && count.failed == 0 {
         bail!("playwright ended with {ended} before every test had run");
     }
     Ok(count)
-}
-
-/// `motionlens` lies beside this program, wherever the target folder is.
-fn native_program() -> Option<std::path::PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    Some(program.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Whether a made file is missing or was made before its source last changed.

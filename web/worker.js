@@ -165,6 +165,7 @@ const handlers = {
   async stage({ id, stage }) {
     session.begin();
     await finish(id);
+    progress(id, 'maps', { done: 0, total: 1, text: `looking at ${stage}` }, STAGE_SECONDS);
     await sendMaps(id, stage);
   },
 

@@ -33,7 +33,8 @@ impl BlobReader {
     /// # Errors
     /// When they are not there, or the file changed since it was chosen.
     pub fn part(&self, offset: u64, size: u64) -> Result<Vec<u8>> {
-        let part = self.blob.slice_with_f64_and_f64(offset as f64, (offset + size) as f64).map_err(browser_error)?;
+        let part =
+            self.blob.slice_with_f64_and_f64(offset as f64, (offset + size) as f64).map_err(browser_error)?;
         let buffer = self.reader.read_as_array_buffer(&part).map_err(browser_error)?;
         let bytes = js_sys::Uint8Array::new(&buffer).to_vec();
         if bytes.len() as u64 == size { Ok(bytes) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }

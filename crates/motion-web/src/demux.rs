@@ -33,8 +33,8 @@ pub struct Track {
     pub height: usize,
     /// How to turn a decoded frame upright.
     pub orientation: Orientation,
-    /// Whether it names its colour matrix.
-    pub colour: Colour,
+    /// What it says about its colours; `None` where that is left to the decoder.
+    pub colour: Option<Colour>,
     /// Compressed frames in decoding order.
     pub samples: Vec<Sample>,
     /// What is shown, in the order of showing, edits applied.
@@ -142,7 +142,9 @@ fn push(samples: &mut Vec<Sample>, sample: Sample) -> Result<()> {
 
 /// The sentence about frames that lie beyond the end of the file.
 fn cut_note(missing: usize, promised: usize) -> String {
-    format!("The file ends before {missing} of its {promised} frames: it was cut off. What is there is shown.")
+    format!(
+        "The file ends before {missing} of its {promised} frames: it was cut off. What is there is shown."
+    )
 }
 
 #[cfg(test)]

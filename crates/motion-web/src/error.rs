@@ -77,6 +77,9 @@ pub enum Error {
     /// Something about the pictures of maps.
     #[error("{0}")]
     View(#[from] motion_view::Error),
+    /// A value that the estimation cannot work with.
+    #[error("This setting does not work: {0}.")]
+    Settings(String),
     /// A message from the page that this module does not understand.
     #[error("The page sent {what}: found {found}, expected {expected}.")]
     Message {

@@ -141,7 +141,8 @@ impl Schedule {
                     self.phase = Phase::Again;
                     self.shown.retain(|s| self.seen.contains(&s.sample) || self.taken.contains(&s.sample));
                     if self.shown.is_empty() {
-                        let reason = self.complaint.clone().unwrap_or_else(|| "no picture came out".to_owned());
+                        let reason =
+                            self.complaint.clone().unwrap_or_else(|| "no picture came out".to_owned());
                         return Err(Error::NotDecoded { codec: codec.to_owned(), reason });
                     }
                     self.choose()?;
@@ -225,7 +226,8 @@ mod tests {
 
     /// A track with a keyframe every `gop` samples, shown in decoding order.
     fn track(samples: usize, gop: usize) -> Track {
-        let sample = |i: usize| Sample { offset: 0, size: 1, stamp: i as i64 * 10, keyframe: i.is_multiple_of(gop) };
+        let sample =
+            |i: usize| Sample { offset: 0, size: 1, stamp: i as i64 * 10, keyframe: i.is_multiple_of(gop) };
         let shown = |i: usize| Shown { sample: i, time_secs: i as f64 };
         Track {
             samples: (0..samples).map(sample).collect(),
@@ -235,7 +237,11 @@ mod tests {
     }
 
     /// A decoder that gives only the samples that `decodes`, and dies at `dies_at`.
-    fn decode(schedule: &mut Schedule, decodes: impl Fn(usize) -> bool, dies_at: usize) -> (usize, Vec<usize>) {
+    fn decode(
+        schedule: &mut Schedule,
+        decodes: impl Fn(usize) -> bool,
+        dies_at: usize,
+    ) -> (usize, Vec<usize>) {
         let (mut sent, mut got) = (0, Vec::new());
         while schedule.next_run("test").unwrap() {
             while let Some(sample) = schedule.next_sample() {

@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 
 use motion_clip::{Frame, Preprocess, Sampling};
 use motion_net::config::{self, Config};
-use motion_net::{Backend, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, Step, Weights, read_maps};
+use motion_net::{
+    Backend, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, Step, Weights, read_maps,
+};
 use motion_view::{Picture, clip_scale, heat, wheel};
 use wasm_bindgen::prelude::*;
 
 use crate::blob::BlobReader;
-use crate::demux::{self, Colour, Track};
+use crate::demux::{self, Track};
 use crate::message::{array, file, floats, number, object, picture, text, texts};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
@@ -25,9 +27,6 @@ use shot::Shot;
 const PIXEL_LIMIT: u64 = 64 << 20;
 /// Frames a second that a video is taken to have when only the browser's player can open it.
 const ASSUMED_RATE: f64 = 30.0;
-/// From this height on, a video that does not name its colour matrix is taken for BT.709, else for BT.601; so does
-/// `motionlens`.
-const HD_HEIGHT: usize = 720;
 /// Actions that are listed.
 const TOP: usize = 5;
 /// Side of the legend's colour wheel in pixels.
@@ -163,8 +162,9 @@ impl Session {
         if track.width > 0 && track.height > 0 {
             entries.extend([("codedWidth", track.width.into()), ("codedHeight", track.height.into())]);
         }
-        if let Colour::Unnamed { full_range } = track.colour {
-            let standard = if track.height < HD_HEIGHT { "smpte170m" } else { "bt709" };
+        let colour =
+            track.colour.and_then(|colour| Some((colour.standard(track.height)?, colour.full_range)));
+        if let Some((standard, full_range)) = colour {
             let [primaries, transfer, matrix] = [standard; 3].map(JsValue::from);
             let space = [("primaries", primaries), ("transfer", transfer), ("matrix", matrix)];
             let space = space.into_iter().chain([("fullRange", full_range.into())]);
@@ -316,7 +316,9 @@ impl Session {
             // A fraction or a negative number becomes an even one, which the check refuses.
             estimation.patch = if patch.fract() == 0.0 { patch as usize } else { 0 };
         }
-        estimation.check()?;
+        estimation
+            .check()
+            .map_err(|error| Error::Settings(error.to_string().replace("config.json: motion.", "")))?;
         model.estimation = estimation;
         if let Some(pass) = &mut self.pass {
             pass.rewind_to_motion();
@@ -593,7 +595,8 @@ impl Model {
 
     /// The first stage with a motion module, else the third one (paper, Sec. 3.4).
     fn default_stage(&self) -> &'static str {
-        let mut trained = self.net.stage_names().enumerate().filter(|(i, _)| self.net.motion_module(*i).is_some());
+        let mut trained =
+            self.net.stage_names().enumerate().filter(|(i, _)| self.net.motion_module(*i).is_some());
         let first = trained.next().map(|(_, name)| name);
         first.or(self.net.stage_names().nth(2)).unwrap_or_default()
     }
@@ -619,7 +622,9 @@ impl Model {
         };
         let unused = match self.net.unused_motion_weights().len() {
             0 => String::new(),
-            count => format!(" {count} tensors of motion modules that its config.json leaves out are not used."),
+            count => {
+                format!(" {count} tensors of motion modules that its config.json leaves out are not used.")
+            }
         };
         let said = format!(
             "{} {modules}: {} actions, {:.1} million parameters, {} frames of {} x {}.{unused}",

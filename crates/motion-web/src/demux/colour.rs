@@ -1,23 +1,46 @@
-//! Whether a stream names its colour matrix. In: an H.264 or VP9 header. Out: [`Colour`].
+//! Which colour matrix a stream names. In: an H.264 or VP9 header. Out: [`Colour`].
 //!
-//! Where nothing is named, decoders guess, and not all alike. `motionlens` and this module both take pictures at
-//! least 720 pixels high for BT.709 and lower ones for BT.601, as players do, so that both see the same colours.
+//! Where none is named, decoders guess, and not all alike. `motionlens` and this module both take pictures at least
+//! 720 pixels high for BT.709 and lower ones for BT.601, as players do, so that both see the same colours.
 
 /// What a stream says about its colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Colour {
-    /// It names them, or they were not looked for: the decoder knows best.
-    #[default]
-    Named,
-    /// It does not.
-    Unnamed {
-        /// Whether luma runs over all 256 levels.
-        full_range: bool,
-    },
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour {
+    /// Its matrix by number (ITU-T H.273, table 4), if it names one.
+    pub matrix: Option<u8>,
+    /// Whether luma runs over all 256 levels.
+    pub full_range: bool,
 }
 
-/// The value that stands for "unspecified" in all these standards (ITU-T H.273, table 4).
-pub(super) const UNSPECIFIED: u64 = 2;
+impl Colour {
+    /// WebCodecs' name of the matrix, or of what a picture without one is taken for; `None` for the rarer ones, which
+    /// the decoder knows best.
+    pub fn standard(self, height: usize) -> Option<&'static str> {
+        match self.matrix {
+            Some(1) => Some("bt709"),
+            Some(5 | 6) => Some("smpte170m"),
+            Some(_) => None,
+            None if height < HD_HEIGHT => Some("smpte170m"),
+            None => Some("bt709"),
+        }
+    }
+
+    /// What the container says joins where the stream is silent.
+    pub(super) fn or_matrix(self, container: Option<u8>) -> Self {
+        Self { matrix: self.matrix.or(container), ..self }
+    }
+}
+
+/// From this height on, a video that does not name its matrix is taken for BT.709, else for BT.601.
+const HD_HEIGHT: usize = 720;
+/// The matrix that stands for "unspecified" (ITU-T H.273, table 4).
+const UNSPECIFIED: u64 = 2;
+
+/// A matrix by number, if it is one.
+pub(super) fn matrix(code: u64) -> Option<u8> {
+    u8::try_from(code).ok().filter(|_| code != UNSPECIFIED)
+}
+
 /// An aspect ratio that is written out (H.264, table E-1).
 const EXTENDED_SAR: u64 = 255;
 /// Profiles whose header tells the chroma format (H.264, 7.3.2.1.1).
@@ -66,12 +89,9 @@ impl Bits<'_> {
 }
 
 /// Of an avcC record (ISO/IEC 14496-15, 5.3.3.1): the first sequence parameter set says it.
-pub(super) fn of_avc(record: &[u8]) -> Colour {
-    let set = record.get(6..8).and_then(|length| {
-        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-        record.get(8..8 + length)
-    });
-    set.and_then(of_parameter_set).unwrap_or_default()
+pub(super) fn of_avc(record: &[u8]) -> Option<Colour> {
+    let (length, rest) = record.get(6..)?.split_first_chunk()?;
+    of_parameter_set(rest.get(..usize::from(u16::from_be_bytes(*length)))?)
 }
 
 /// Of a sequence parameter set (H.264, 7.3.2.1.1 and E.1.1); `None` when it ends too early.
@@ -136,7 +156,7 @@ fn of_parameter_set(set: &[u8]) -> Option<Colour> {
     if bits.ended() {
         return None;
     }
-    let unnamed = |full_range| Some(Colour::Unnamed { full_range });
+    let unnamed = |full_range| Some(Colour { matrix: None, full_range });
     if !bits.flag() {
         return unnamed(false);
     }
@@ -155,12 +175,8 @@ fn of_parameter_set(set: &[u8]) -> Option<Colour> {
         return unnamed(full_range);
     }
     bits.take(16); // primaries, transfer
-    let matrix = bits.take(8);
-    match bits.ended() {
-        true => None,
-        false if matrix == UNSPECIFIED => unnamed(full_range),
-        false => Some(Colour::Named),
-    }
+    let matrix = matrix(bits.take(8));
+    (!bits.ended()).then_some(Colour { matrix, full_range })
 }
 
 /// H.264, 7.3.2.1.1.1.
@@ -192,10 +208,9 @@ pub(super) fn of_vp9(frame: &[u8]) -> Option<(u64, u64, Colour)> {
         true if bits.flag() => 12,
         true => 10,
     };
-    let colour = match bits.take(3) {
-        0 => Colour::Unnamed { full_range: bits.flag() },
-        _ => Colour::Named,
-    };
+    // BT.601, BT.709, SMPTE 170M, SMPTE 240M, BT.2020, sRGB, by their numbers in H.273.
+    let matrix = [None, Some(6), Some(1), Some(6), Some(7), Some(9), None, Some(0)][bits.take(3) as usize];
+    let colour = Colour { matrix, full_range: bits.flag() };
     (!bits.ended()).then_some((profile, depth, colour))
 }
 
@@ -228,20 +243,32 @@ mod tests {
 
     #[test]
     fn a_record_cut_short_leaves_it_to_the_decoder() {
-        assert_eq!(of_avc(&[]), Colour::Named);
-        assert_eq!(of_avc(&[1, 66, 0, 30, 0xff, 0xe1, 0, 9, 0x67, 66, 0, 30]), Colour::Named);
-        assert_eq!(of_avc(&[1, 66, 0, 30, 0xff, 0xe1, 0, 4, 0x67, 66, 0, 30]), Colour::Named);
+        assert_eq!(of_avc(&[]), None);
+        assert_eq!(of_avc(&[1, 66, 0, 30, 0xff, 0xe1, 0, 9, 0x67, 66, 0, 30]), None);
+        assert_eq!(of_avc(&[1, 66, 0, 30, 0xff, 0xe1, 0, 4, 0x67, 66, 0, 30]), None);
+    }
+
+    #[test]
+    fn what_is_not_named_goes_by_height() {
+        let colour = |matrix| Colour { matrix, full_range: false };
+        assert_eq!(colour(None).standard(719), Some("smpte170m"));
+        assert_eq!(colour(None).standard(720), Some("bt709"));
+        assert_eq!(colour(Some(1)).standard(100), Some("bt709"));
+        assert_eq!(colour(Some(5)).standard(2000), Some("smpte170m"));
+        assert_eq!(colour(Some(9)).standard(2000), None);
+        assert_eq!(colour(None).or_matrix(Some(5)).matrix, Some(5));
+        assert_eq!(colour(Some(1)).or_matrix(Some(5)).matrix, Some(1));
+        assert_eq!([matrix(1), matrix(2), matrix(300)], [Some(1), None, None]);
     }
 
     #[test]
     fn vp9_says_profile_depth_and_colours() {
-        let named = Some((0, 8, Colour::Named));
-        let unnamed = Some((0, 8, Colour::Unnamed { full_range: false }));
-        assert_eq!(of_vp9(&[0x82, 0x49, 0x83, 0x42, 0x00]), unnamed);
-        assert_eq!(of_vp9(&[0x82, 0x49, 0x83, 0x42, 0x40]), named);
+        let said = |profile, depth, matrix| Some((profile, depth, Colour { matrix, full_range: false }));
+        assert_eq!(of_vp9(&[0x82, 0x49, 0x83, 0x42, 0x00]), said(0, 8, None));
+        assert_eq!(of_vp9(&[0x82, 0x49, 0x83, 0x42, 0x40]), said(0, 8, Some(1)));
         // Profile 2: first the bit for 12 instead of 10.
-        assert_eq!(of_vp9(&[0x92, 0x49, 0x83, 0x42, 0x20]), Some((2, 10, Colour::Named)));
-        assert_eq!(of_vp9(&[0x92, 0x49, 0x83, 0x42, 0x80]), Some((2, 12, Colour::Unnamed { full_range: false })));
+        assert_eq!(of_vp9(&[0x92, 0x49, 0x83, 0x42, 0x20]), said(2, 10, Some(1)));
+        assert_eq!(of_vp9(&[0x92, 0x49, 0x83, 0x42, 0x80]), said(2, 12, None));
         assert_eq!(of_vp9(&[0x86, 0x49, 0x83, 0x42, 0x00]), None, "no keyframe");
         assert_eq!(of_vp9(&[0x82, 0x49]), None);
     }

@@ -131,7 +131,8 @@ pub(super) fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Track>
         return Err(damaged("it does not say what tracks it has"));
     }
     let headers = headers(&found.tracks)?;
-    let kinds: Vec<_> = headers.tracks().iter().map(|t| format!("{:?}", t.track_type()).to_lowercase()).collect();
+    let kinds: Vec<_> =
+        headers.tracks().iter().map(|t| format!("{:?}", t.track_type()).to_lowercase()).collect();
     let video = headers.tracks().iter().find(|track| track.track_type() == TrackType::Video);
     let video = video.ok_or(Error::NoVideoTrack { container: CONTAINER, found: kinds.join(", ") })?;
     let number = video.track_number().get();
@@ -142,7 +143,9 @@ pub(super) fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Track>
         // The projection turns the picture anticlockwise; a yaw of half a turn is a mirror.
         match Orientation::from_turn(-roll, yaw.abs() == 180.0) {
             Some(orientation) => track.orientation = orientation,
-            None => track.notes.push("It asks to be turned by an odd angle; it is shown as it was filmed.".into()),
+            None => {
+                track.notes.push("It asks to be turned by an odd angle; it is shown as it was filmed.".into())
+            }
         }
     }
     let mine = || found.blocks.iter().filter(|block| block.track == number);
@@ -169,7 +172,9 @@ pub(super) fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Track>
     if found.cut > 0 || found.broken_at.is_some() {
         let frames = track.shown.len();
         track.notes.push(match found.broken_at {
-            Some(at) => format!("The file is damaged at byte {at}. The {frames} frames before that are shown."),
+            Some(at) => {
+                format!("The file is damaged at byte {at}. The {frames} frames before that are shown.")
+            }
             None => cut_note(found.cut, frames + found.cut),
         });
     }
@@ -204,7 +209,8 @@ fn walk<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Found> {
             TRACKS if whole && found.tracks.is_empty() => found.tracks = read_at(reader, at, end - at)?,
             INFO if whole => {
                 let info = read_at(reader, content, end - content)?;
-                let scale = Elements(&info).find(|(id, _)| *id == TIMESTAMP_SCALE).map(|(_, value)| unsigned(value));
+                let scale =
+                    Elements(&info).find(|(id, _)| *id == TIMESTAMP_SCALE).map(|(_, value)| unsigned(value));
                 found.scale = scale.filter(|&scale| scale > 0).unwrap_or(found.scale);
             }
             TIMESTAMP if whole => clock = unsigned(&read_at(reader, content, (end - content).min(8))?),
@@ -225,7 +231,9 @@ fn group<R: Read + Seek>(reader: &mut R, start: u64, end: u64, clock: u64, found
         let bytes = read_at(reader, at, (end - at).min(16))?;
         let Some(header) = Header::parse(&bytes) else { break };
         let content = at + header.length;
-        let Some(next) = header.size.and_then(|s| content.checked_add(s)).filter(|&next| next <= end) else { break };
+        let Some(next) = header.size.and_then(|s| content.checked_add(s)).filter(|&next| next <= end) else {
+            break;
+        };
         match header.id {
             BLOCK => place = Some((content, next)),
             REFERENCE_BLOCK => keyframe = false,
@@ -272,7 +280,8 @@ fn headers(tracks: &[u8]) -> Result<MatroskaFile<Cursor<Vec<u8>>>> {
         \x18\x53\x80\x67\xff\x15\x49\xa9\x66\x88\x4d\x80\x81-\x57\x41\x81-";
     const EMPTY_CLUSTER: &[u8] = b"\x1f\x43\xb6\x75\x80";
     let copy = [BEFORE, tracks, EMPTY_CLUSTER].concat();
-    MatroskaFile::open(Cursor::new(copy)).map_err(|error| damaged(format!("its header cannot be read ({error})")))
+    MatroskaFile::open(Cursor::new(copy))
+        .map_err(|error| damaged(format!("its header cannot be read ({error})")))
 }
 
 /// Codec, size, and what was stripped from the frames.
@@ -289,7 +298,8 @@ fn describe(entry: &TrackEntry) -> Result<Track> {
         "V_MPEGH/ISO/HEVC" => (known(private.and_then(|p| mp4::hevc_string("hvc1", p)))?, private),
         _ => return Err(unknown()),
     };
-    let size = |side: Option<std::num::NonZeroU64>| side.map_or(0, |s| s.get().min(u64::from(u32::MAX)) as usize);
+    let size =
+        |side: Option<std::num::NonZeroU64>| side.map_or(0, |s| s.get().min(u64::from(u32::MAX)) as usize);
     let mut prefix = Vec::new();
     for encoding in entry.content_encodings().unwrap_or_default() {
         match encoding.encoding() {
@@ -313,37 +323,44 @@ fn describe(entry: &TrackEntry) -> Result<Track> {
     })
 }
 
-/// What the container says about colours, else what the stream does (VP9's waits for its first frame).
-fn colour_of(entry: &TrackEntry, id: &str, private: Option<&[u8]>) -> Colour {
-    let matrix = entry.video().and_then(|video| video.colour()?.matrix_coefficients());
-    if matrix.is_some_and(|m| !matches!(m, MatrixCoefficients::Unknown)) {
-        return Colour::Named;
-    }
-    match id {
-        "V_MPEG4/ISO/AVC" => private.map_or(Colour::Named, colour::of_avc),
-        "V_VP8" | "V_VP9" => Colour::Unnamed { full_range: false },
-        _ => Colour::Named,
-    }
+/// What the stream says about colours (VP9's waits for its first frame), else the container.
+fn colour_of(entry: &TrackEntry, id: &str, private: Option<&[u8]>) -> Option<Colour> {
+    // Others than these two are too rare to tell apart: any number that is neither leaves them to the decoder.
+    const OTHER: u8 = 255;
+    let named = entry.video().and_then(|video| video.colour()?.matrix_coefficients());
+    let container = named.and_then(|matrix| match matrix {
+        MatrixCoefficients::Unknown => None,
+        MatrixCoefficients::Bt709 => Some(1),
+        MatrixCoefficients::Bt470bg | MatrixCoefficients::Smpte170 => Some(6),
+        _ => Some(OTHER),
+    });
+    let stream = match id {
+        "V_MPEG4/ISO/AVC" => private.and_then(colour::of_avc),
+        "V_VP8" | "V_VP9" => Some(Colour { matrix: None, full_range: false }),
+        _ => None,
+    };
+    stream.map(|colour| colour.or_matrix(container))
 }
 
 /// Yaw and roll of a track's projection in degrees; `matroska-demuxer` does not read them.
 fn projection(tracks: &[u8], number: u64) -> Option<[f64; 2]> {
     let (_, entries) = Elements(tracks).next()?;
-    let is_mine = |entry: &[u8]| Elements(entry).any(|(id, value)| id == TRACK_NUMBER && unsigned(value) == number);
+    let is_mine =
+        |entry: &[u8]| Elements(entry).any(|(id, value)| id == TRACK_NUMBER && unsigned(value) == number);
     let entry = Elements(entries).find(|(id, entry)| *id == TRACK_ENTRY && is_mine(entry))?.1;
     let (_, video) = Elements(entry).find(|(id, _)| *id == VIDEO)?;
     let (_, projection) = Elements(video).find(|(id, _)| *id == PROJECTION)?;
-    let pose = |wanted| Elements(projection).find(|(id, _)| *id == wanted).map_or(0.0, |(_, value)| float(value));
+    let pose =
+        |wanted| Elements(projection).find(|(id, _)| *id == wanted).map_or(0.0, |(_, value)| float(value));
     Some([pose(POSE_YAW), pose(POSE_ROLL)])
 }
 
 /// VP9's profile, depth and colours stand in its first frame, not in the container.
 fn name_vp9(track: &mut Track, frame: &[u8]) {
-    if let Some((profile, depth, colour)) = colour::of_vp9(frame).filter(|_| track.codec.starts_with("vp09")) {
+    if let Some((profile, depth, colour)) = colour::of_vp9(frame).filter(|_| track.codec.starts_with("vp09"))
+    {
         track.codec = format!("vp09.{profile:02}.10.{depth:02}");
-        if track.colour != Colour::Named {
-            track.colour = colour;
-        }
+        track.colour = Some(colour.or_matrix(track.colour.and_then(|container| container.matrix)));
     }
 }
 
@@ -377,7 +394,8 @@ mod tests {
 
     #[test]
     fn a_size_may_be_unknown() {
-        let header = Header::parse(&[0x1f, 0x43, 0xb6, 0x75, 0x01, 255, 255, 255, 255, 255, 255, 255]).unwrap();
+        let header =
+            Header::parse(&[0x1f, 0x43, 0xb6, 0x75, 0x01, 255, 255, 255, 255, 255, 255, 255]).unwrap();
         assert_eq!((header.id, header.size, header.length), (CLUSTER, None, 12));
         let header = Header::parse(&[0xa3, 0x40, 0x7f]).unwrap();
         assert_eq!((header.id, header.size, header.length), (SIMPLE_BLOCK, Some(127), 3));

@@ -51,9 +51,8 @@ impl<'a> Atom<'a> {
     }
 
     fn need(&self, name: &[u8; 4]) -> Result<Atom<'a>> {
-        self.child(name).ok_or_else(|| {
-            damaged(format!("its {:?} box has no {:?} box", text(self.name), text(*name)))
-        })
+        self.child(name)
+            .ok_or_else(|| damaged(format!("its {:?} box has no {:?} box", text(self.name), text(*name))))
     }
 
     /// What `re_mp4` makes of a single box. It is given no more than the box, so it cannot stray.
@@ -194,7 +193,8 @@ fn video_track<'a>(moov: &Atom<'a>) -> Result<Atom<'a>> {
     }
     // A track without samples is a leftover of editing; one with a sample table comes first.
     let filled = |trak: &&Atom<'_>| {
-        let table = || trak.child(b"mdia")?.child(b"minf")?.child(b"stbl")?.child(b"stsz")?.read::<StszBox>().ok();
+        let table =
+            || trak.child(b"mdia")?.child(b"minf")?.child(b"stbl")?.child(b"stsz")?.read::<StszBox>().ok();
         table().is_some_and(|stsz| stsz.sample_count > 0)
     };
     let found = if kinds.is_empty() { "no track at all".to_owned() } else { kinds.join(", ") };
@@ -214,10 +214,13 @@ fn describe(video: &Atom<'_>) -> Result<Track> {
     let matrix = video.need(b"tkhd")?.read::<TkhdBox>()?.matrix;
     let upright = Orientation::from_matrix([matrix.a, matrix.b, matrix.c, matrix.d].map(f64::from));
     let colour = colour(&entry, description.as_deref());
-    let mut track = Track { codec, description, width: side(24), height: side(26), colour, ..Track::default() };
+    let mut track =
+        Track { codec, description, width: side(24), height: side(26), colour, ..Track::default() };
     match upright {
         Some(orientation) => track.orientation = orientation,
-        None => track.notes.push("It asks to be turned by an odd angle; it is shown as it was filmed.".to_owned()),
+        None => {
+            track.notes.push("It asks to be turned by an odd angle; it is shown as it was filmed.".to_owned())
+        }
     }
     Ok(track)
 }
@@ -227,19 +230,27 @@ fn entry_boxes<'a>(entry: &Atom<'a>) -> Atom<'a> {
     Atom { bytes: entry.bytes.get(VISUAL_ENTRY..).unwrap_or_default(), ..*entry }
 }
 
-/// What the container says about colours (`colr`, 12.1.5), else what the stream does.
-fn colour(entry: &Atom<'_>, description: Option<&[u8]>) -> Colour {
-    let colr = entry_boxes(entry).children().find(|atom| atom.name == *b"colr");
-    let named = colr.is_some_and(|colr| match colr.content() {
-        [b'n', b'c', b'l', _, _, _, _, _, m0, m1, ..] => {
-            u64::from(u16::from_be_bytes([*m0, *m1])) != colour::UNSPECIFIED
+/// What the stream says about colours, else the container (`colr`, 12.1.5).
+fn colour(entry: &Atom<'_>, description: Option<&[u8]>) -> Option<Colour> {
+    let boxes = entry_boxes(entry);
+    let content = |name| boxes.child(name).map(|atom| atom.content());
+    let container = match content(b"colr") {
+        Some([b'n', b'c', b'l', _, _, _, _, _, m0, m1, ..]) => {
+            colour::matrix(u64::from(u16::from_be_bytes([*m0, *m1])))
         }
-        _ => false,
-    });
-    match (&entry.name, description) {
-        (b"avc1" | b"avc3", Some(record)) if !named => colour::of_avc(record),
-        _ => Colour::Named,
-    }
+        _ => None,
+    };
+    let stream = match &entry.name {
+        b"avc1" | b"avc3" => description.and_then(colour::of_avc),
+        b"vp09" => match content(b"vpcC") {
+            Some([_, _, _, _, _, _, range, _, _, matrix, ..]) => {
+                Some(Colour { matrix: colour::matrix(u64::from(*matrix)), full_range: range & 1 == 1 })
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    stream.map(|colour| colour.or_matrix(container))
 }
 
 /// The codec string of WebCodecs and the decoder's configuration.
@@ -316,7 +327,8 @@ fn sample_table(stbl: &Atom<'_>, length: u64) -> Result<Vec<Raw>> {
         None => stbl.need(b"co64")?.read::<Co64Box>()?.entries,
     };
 
-    let mut durations = RunLength::new(durations.entries.iter().map(|e| (e.sample_count, i64::from(e.sample_delta))));
+    let mut durations =
+        RunLength::new(durations.entries.iter().map(|e| (e.sample_count, i64::from(e.sample_delta))));
     let shifts = shifts.map_or_else(Vec::new, |ctts| ctts.entries);
     let mut shifts = RunLength::new(shifts.iter().map(|e| (e.sample_count, i64::from(e.sample_offset))));
     let mut is_key = vec![keys.is_none(); count.min(super::SAMPLE_LIMIT + 1)];
@@ -386,13 +398,15 @@ fn fragment(
         if let Some(tfdt) = traf.child(b"tfdt") {
             *clock = i64::try_from(tfdt.read::<TfdtBox>()?.base_media_decode_time).unwrap_or(i64::MAX);
         }
-        let duration = header.default_sample_duration.or(extends.map(|t| t.default_sample_duration)).unwrap_or(0);
+        let duration =
+            header.default_sample_duration.or(extends.map(|t| t.default_sample_duration)).unwrap_or(0);
         let size = header.default_sample_size.or(extends.map(|t| t.default_sample_size)).unwrap_or(0);
         let flags = header.default_sample_flags.or(extends.map(|t| t.default_sample_flags)).unwrap_or(0);
         let base = header.base_data_offset.unwrap_or(start);
         let mut offset = base;
         for atom in traf.children().filter(|atom| atom.name == *b"trun") {
-            let count = atom.content().get(4..8).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b));
+            let count =
+                atom.content().get(4..8).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b));
             // Every sample has at least a byte somewhere in the file.
             if u64::from(count) > length {
                 return Err(damaged(format!("a fragment announces {count} frames in {length} bytes")));
@@ -409,9 +423,15 @@ fn fragment(
                 if raw.len() > super::SAMPLE_LIMIT {
                     return Ok(());
                 }
-                raw.push(Raw { offset, size, shown: clock.saturating_add(shift), keyframe: flags & NOT_SYNC == 0 });
+                raw.push(Raw {
+                    offset,
+                    size,
+                    shown: clock.saturating_add(shift),
+                    keyframe: flags & NOT_SYNC == 0,
+                });
                 offset = offset.saturating_add(size);
-                *clock = clock.saturating_add(i64::from(run.sample_durations.get(i).copied().unwrap_or(duration)));
+                *clock =
+                    clock.saturating_add(i64::from(run.sample_durations.get(i).copied().unwrap_or(duration)));
             }
         }
     }
@@ -460,9 +480,8 @@ fn present(raw: &[Raw], edits: &[Edit], timescale: i64) -> Vec<Shown> {
     let edited = edits.iter().map(|edit| (*edit, stretch(edit)));
     let all = everything.into_iter().filter(|_| edits.is_empty()).chain(edited);
     let shown = all.flat_map(|(edit, range)| order[range].iter().map(move |&sample| (edit, sample)));
-    let time = |edit: Edit, sample: usize| {
-        raw[sample].shown.saturating_sub(edit.from).saturating_add(edit.begins)
-    };
+    let time =
+        |edit: Edit, sample: usize| raw[sample].shown.saturating_sub(edit.from).saturating_add(edit.begins);
     let shown: Vec<(i64, usize)> =
         shown.map(|(edit, sample)| (time(edit, sample), sample)).take(super::SAMPLE_LIMIT).collect();
     // An edit may begin in the middle of a frame that is not shown; as ffmpeg does, the first frame then shown

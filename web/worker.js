@@ -127,11 +127,13 @@ const handlers = {
   },
 
   async open({ id, file, name }) {
-    progress(id, 'read', { done: 0, total: 1, text: 'looking for the frames' });
-    await breathe(id);
     session.begin();
     try {
       session.open(file, name);
+      while (!session.open_step()) {
+        inform(id, 'read', session.reading());
+        await breathe(id);
+      }
       await decode(id);
     } catch (error) {
       if (!error.fallback) throw error;
@@ -193,7 +195,6 @@ async function decode(id) {
   const config = await supported(session.decoder_config());
   let failure = null; // the decoder's complaint, or an error of the session
   const copies = []; // pixels on their way
-  let told = 0; // when the page was last told how far this is
 
   const output = (frame) => {
     let copy;
@@ -224,10 +225,7 @@ async function decode(id) {
           decoder.decode(new EncodedVideoChunk(chunk));
           while (!failure && decoder.decodeQueueSize > QUEUE) await withinLimit(dequeued(decoder));
           if (copies.length > QUEUE) await withinLimit(Promise.all(copies.splice(0)));
-          if (performance.now() - told > 100) {
-            told = performance.now();
-            progress(id, 'decode', session.decoding());
-          }
+          inform(id, 'decode', session.decoding());
           if (cancelled.has(id)) throw new Cancelled();
         }
         if (!failure) await withinLimit(decoder.flush());
@@ -333,13 +331,25 @@ async function sendMaps(id, stage) {
 // ---------------------------------------------------------------- messages
 
 // Lets messages in, above all 'cancel'.
+const channel = new MessageChannel(); // setTimeout would wait 4 ms each time
 async function breathe(id) {
-  await new Promise((resolve) => setTimeout(resolve));
+  await new Promise((resolve) => {
+    channel.port1.onmessage = resolve;
+    channel.port2.postMessage(null);
+  });
   if (cancelled.has(id)) throw new Cancelled();
 }
 
 function progress(id, step, { done, total, text }, limit = DECODER_SECONDS + 5) {
   post({ type: 'progress', id, step, done, total, text, limit });
+}
+
+// Progress of many small steps, ten times a second.
+let told = 0;
+function inform(id, step, state) {
+  if (performance.now() - told < 100) return;
+  told = performance.now();
+  progress(id, step, state);
 }
 
 function post(message, transfer = buffers(message)) {

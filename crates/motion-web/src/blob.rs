@@ -5,8 +5,8 @@ use std::io::{Error, Read, Result, Seek, SeekFrom};
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, FileReaderSync};
 
-/// Bytes fetched at a time. Headers are small and lie apart, so more would be thrown away.
-const WINDOW: u64 = 64 << 10;
+/// Bytes fetched at a time. A call takes milliseconds whatever it fetches, so a long file wants few of them.
+const WINDOW: u64 = 1 << 20;
 
 /// A file that stays where it is: a video of two gigabytes takes no more memory than its index.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ impl BlobReader {
     pub fn new(blob: Blob) -> Result<Self> {
         let reader = FileReaderSync::new().map_err(browser_error)?;
         Ok(Self { length: blob.size() as u64, blob, reader, at: 0, window: Vec::new(), begins: 0 })
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// Bytes `offset .. offset + size` of the file.

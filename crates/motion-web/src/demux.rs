@@ -70,25 +70,60 @@ pub struct Shown {
 /// Finds the video track of an MP4, MOV, WebM or MKV file.
 ///
 /// # Errors
-/// What the file is instead, what is damaged, or what there is none of.
+/// As [`Opening::step`].
 pub fn open<R: Read + Seek>(reader: &mut R) -> Result<Track> {
-    let length = reader.seek(SeekFrom::End(0))?;
-    let mut head = [0; 64];
-    let known = length.min(64) as usize;
-    let head = &mut head[..known];
-    reader.seek(SeekFrom::Start(0))?;
-    reader.read_exact(head)?;
-    let mut track = match head {
-        [] => return Err(Error::Empty),
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => matroska::open(reader, length)?,
-        [_, _, _, _, kind @ ..] if mp4::starts_with(kind) => mp4::open(reader, length)?,
-        _ => return Err(foreign(head)),
-    };
-    if track.shown.is_empty() {
-        return Err(Error::NoFrames);
+    let mut opening = Opening::default();
+    loop {
+        if let Some(track) = opening.step(reader)? {
+            return Ok(track);
+        }
     }
-    name_samples(&mut track);
-    Ok(track)
+}
+
+/// Opening a file step by step: Matroska has no index of its frames, so a long file takes a while.
+#[derive(Debug, Default)]
+pub struct Opening(Option<matroska::Walk>);
+
+impl Opening {
+    /// Elements of a Matroska file that one step looks at.
+    const STEP: usize = 256;
+
+    /// Goes on; the video track in the end.
+    ///
+    /// # Errors
+    /// What the file is instead, what is damaged, or what there is none of.
+    pub fn step<R: Read + Seek>(&mut self, reader: &mut R) -> Result<Option<Track>> {
+        let found = match &mut self.0 {
+            Some(walk) => walk.step(reader, Self::STEP)?,
+            None => self.begin(reader)?,
+        };
+        let Some(mut track) = found else { return Ok(None) };
+        if track.shown.is_empty() {
+            return Err(Error::NoFrames);
+        }
+        name_samples(&mut track);
+        Ok(Some(track))
+    }
+
+    /// Bytes of the file that have been looked at.
+    pub fn position(&self) -> u64 {
+        self.0.as_ref().map_or(0, matroska::Walk::at)
+    }
+
+    /// Tells the containers apart by their first bytes.
+    fn begin<R: Read + Seek>(&mut self, reader: &mut R) -> Result<Option<Track>> {
+        let length = reader.seek(SeekFrom::End(0))?;
+        let head = read_at(reader, 0, length.min(64))?;
+        match &head[..] {
+            [] => Err(Error::Empty),
+            [0x1a, 0x45, 0xdf, 0xa3, ..] => {
+                self.0 = Some(matroska::Walk::new(length));
+                Ok(None)
+            }
+            [_, _, _, _, kind @ ..] if mp4::starts_with(kind) => mp4::open(reader, length).map(Some),
+            _ => Err(foreign(&head)),
+        }
+    }
 }
 
 /// What a file is that is no container.

@@ -1,6 +1,6 @@
 //! The only API that JavaScript sees: it passes bytes in, takes messages out, and calls one step after the other.
 //!
-//! A video goes through `open`, then either `next_run`, `next_chunk`, `wants`, `put` (exact frames, by WebCodecs) or
+//! A video goes through `open` and `open_step` until it is open, then either `next_run`, `next_chunk`, `wants`, `put` (exact frames, by WebCodecs) or
 //! `seek_times`, `put_approximate` (the browser's player), then `clip`, `advance` until nothing is left, and
 //! `scores`. `maps` can be asked for at any stage that has run.
 
@@ -17,7 +17,7 @@ use motion_view::{Picture, clip_scale, heat, wheel};
 use wasm_bindgen::prelude::*;
 
 use crate::blob::BlobReader;
-use crate::demux::{self, Track};
+use crate::demux::{Opening, Track};
 use crate::message::{array, file, floats, number, object, picture, text, texts};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
@@ -82,6 +82,7 @@ struct Log {
 pub struct Session {
     backend: B,
     model: Option<Model>,
+    opening: Option<(Opening, BlobReader, String)>,
     video: Option<Video>,
     shot: Option<Shot>,
     pass: Option<Pass<<B as Backend>::Tensor>>,
@@ -136,20 +137,40 @@ impl Session {
         Ok(model.info(parameters))
     }
 
-    /// Opens a video: finds its frames and chooses those of the clip.
+    /// Begins to open a video.
+    ///
+    /// # Errors
+    /// Without a model, or when the browser cannot read the file.
+    pub fn open(&mut self, blob: web_sys::Blob, name: String) -> Result<()> {
+        (self.video, self.shot, self.pass) = (None, None, None);
+        self.model()?;
+        self.opening = Some((Opening::default(), BlobReader::new(blob)?, name));
+        Ok(())
+    }
+
+    /// Goes on opening: finds the video's frames, and in the end chooses those of the clip. Whether it is open.
     ///
     /// # Errors
     /// What the file is instead, or what is damaged; with `fallback` where the browser's player may open it.
-    pub fn open(&mut self, blob: web_sys::Blob, name: String) -> Result<()> {
-        (self.video, self.shot, self.pass) = (None, None, None);
-        let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
-        let mut reader = BlobReader::new(blob)?;
-        let track = demux::open(&mut reader)?;
+    pub fn open_step(&mut self) -> Result<bool> {
+        let (opening, reader, _) = self.opening.as_mut().ok_or(Error::Order("Open a video first."))?;
+        let Some(track) = opening.step(reader)? else { return Ok(false) };
         check_size(track.width as u64, track.height as u64)?;
+        let model = self.model()?;
         let schedule = Schedule::new(&track, model.sampling(), model.net.config().frames)?;
-        self.video = Some(Video { name, reader, track, schedule, shot: Shot::default() });
+        if let Some((_, reader, name)) = self.opening.take() {
+            self.video = Some(Video { name, reader, track, schedule, shot: Shot::default() });
+        }
         self.log.times.opened = now();
-        Ok(())
+        Ok(true)
+    }
+
+    /// `{done, total, text}` of opening, in megabytes.
+    pub fn reading(&self) -> JsValue {
+        let (done, total) = self.opening.as_ref().map_or((0, 0), |(o, r, _)| (o.position(), r.length()));
+        let megabytes = |bytes: u64| JsValue::from((bytes as f64 / 1e6).ceil());
+        let text = "looking for the frames, megabytes".into();
+        object([("done", megabytes(done)), ("total", megabytes(total)), ("text", text)])
     }
 
     /// What `VideoDecoder.configure` takes.
@@ -555,7 +576,7 @@ impl Session {
 
 impl Session {
     fn model(&self) -> Result<&Model> {
-        self.model.as_ref().ok_or(Error::Order("Load a model first."))
+        self.model.as_ref().ok_or(Error::Order("Load a model before a video."))
     }
 
     fn video(&self) -> Result<&Video> {

@@ -4,7 +4,7 @@
 //! a file whose index was cut off, and it loses frames in block groups. So the blocks are found here, by their
 //! headers alone.
 
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek};
 
 use matroska_demuxer::{
     ContentCompAlgo, ContentEncodingValue, MatrixCoefficients, MatroskaFile, TrackEntry, TrackType,
@@ -102,6 +102,7 @@ fn float(content: &[u8]) -> f64 {
 }
 
 /// A block of any track.
+#[derive(Debug)]
 struct Block {
     track: u64,
     time: i64,
@@ -109,10 +110,19 @@ struct Block {
     offset: u64,
     size: u64,
     keyframe: bool,
+    /// The first byte of its content.
+    first: u8,
 }
 
-/// What the walk over the file collects.
-struct Found {
+/// Goes from element to element, into segments and clusters, and collects what a track is made of. A long file has
+/// many: so it goes in steps, between which the page can be told how far it is.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// Where it is, and where the file ends.
+    at: u64,
+    length: u64,
+    /// Time of the present cluster, in ticks.
+    clock: u64,
     /// Nanoseconds of a tick.
     scale: u64,
     /// The whole element.
@@ -124,9 +134,109 @@ struct Found {
     broken_at: Option<u64>,
 }
 
-/// Finds the video track.
-pub(super) fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Track> {
-    let found = walk(reader, length)?;
+impl Walk {
+    pub(super) fn new(length: u64) -> Self {
+        let (tracks, blocks) = (Vec::new(), Vec::new());
+        Self { at: 0, length, clock: 0, scale: 1_000_000, tracks, blocks, cut: 0, broken_at: None }
+    }
+
+    /// Where it is in the file.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Goes on by some elements; the track once it has met the end of the file, or something that is no element.
+    pub(super) fn step<R: Read + Seek>(&mut self, reader: &mut R, elements: usize) -> Result<Option<Track>> {
+        for _ in 0..elements {
+            if self.at >= self.length {
+                return track(self, reader).map(Some);
+            }
+            let Some(next) = self.element(reader)? else {
+                self.broken_at = Some(self.at);
+                return track(self, reader).map(Some);
+            };
+            self.at = next;
+        }
+        Ok(None)
+    }
+
+    /// Looks at the element that starts here: where the next one does, or `None` when none starts here.
+    fn element<R: Read + Seek>(&mut self, reader: &mut R) -> Result<Option<u64>> {
+        let bytes = read_at(reader, self.at, (self.length - self.at).min(16))?;
+        let Some(header) = Header::parse(&bytes) else { return Ok(None) };
+        let content = self.at + header.length;
+        if matches!(header.id, SEGMENT | CLUSTER) {
+            return Ok(Some(content));
+        }
+        let Some(end) = header.size.and_then(|size| content.checked_add(size)) else { return Ok(None) };
+        let whole = end <= self.length;
+        match header.id {
+            TRACKS if whole && self.tracks.is_empty() => {
+                self.tracks = read_at(reader, self.at, end - self.at)?;
+            }
+            INFO if whole => {
+                let info = read_at(reader, content, end - content)?;
+                let scale = Elements(&info).find(|(id, _)| *id == TIMESTAMP_SCALE);
+                let scale = scale.map(|(_, value)| unsigned(value));
+                self.scale = scale.filter(|&scale| scale > 0).unwrap_or(self.scale);
+            }
+            TIMESTAMP if whole => self.clock = unsigned(&read_at(reader, content, (end - content).min(8))?),
+            SIMPLE_BLOCK | BLOCK_GROUP if !whole => self.cut += 1,
+            SIMPLE_BLOCK => self.block(reader, content, end, None)?,
+            BLOCK_GROUP => self.group(reader, content, end)?,
+            _ => {}
+        }
+        Ok(Some(end))
+    }
+
+    /// A block with things about it: one that refers to no other can be decoded alone.
+    fn group<R: Read + Seek>(&mut self, reader: &mut R, start: u64, end: u64) -> Result<()> {
+        let (mut at, mut place, mut keyframe) = (start, None, true);
+        while at < end {
+            let bytes = read_at(reader, at, (end - at).min(16))?;
+            let Some(header) = Header::parse(&bytes) else { break };
+            let content = at + header.length;
+            let next = header.size.and_then(|size| content.checked_add(size));
+            let Some(next) = next.filter(|&next| next <= end) else { break };
+            match header.id {
+                BLOCK => place = Some((content, next)),
+                REFERENCE_BLOCK => keyframe = false,
+                _ => {}
+            }
+            at = next;
+        }
+        match place {
+            Some((start, end)) => self.block(reader, start, end, Some(keyframe)),
+            None => Ok(()),
+        }
+    }
+
+    /// The head of a block: track, time, flags.
+    fn block<R: Read + Seek>(
+        &mut self,
+        reader: &mut R,
+        start: u64,
+        end: u64,
+        keyframe: Option<bool>,
+    ) -> Result<()> {
+        let bytes = read_at(reader, start, (end - start).min(12))?;
+        let Some((track, length)) = variable(&bytes) else { return Ok(()) };
+        let Some(&[t0, t1, flags, first]) = bytes.get(length..length + 4) else { return Ok(()) };
+        let offset = start + length as u64 + 3;
+        let relative = i64::from(i16::from_be_bytes([t0, t1]));
+        let time = i64::try_from(self.clock).unwrap_or(i64::MAX).saturating_add(relative);
+        let keyframe = keyframe.unwrap_or(flags & KEYFRAME != 0);
+        if self.blocks.len() >= 4 * super::SAMPLE_LIMIT {
+            let (found, limit) = (self.blocks.len() as u64, 4 * super::SAMPLE_LIMIT as u64);
+            return Err(Error::TooLarge { what: "Blocks of the file", found, limit });
+        }
+        self.blocks.push(Block { track, time, flags, offset, size: end - offset, keyframe, first });
+        Ok(())
+    }
+}
+
+/// Finds the video track among what the walk found.
+fn track<R: Read + Seek>(found: &Walk, reader: &mut R) -> Result<Track> {
     if found.tracks.is_empty() {
         return Err(damaged("it does not say what tracks it has"));
     }
@@ -179,98 +289,6 @@ pub(super) fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Track>
         });
     }
     Ok(track)
-}
-
-/// Goes from element to element, into segments and clusters.
-fn walk<R: Read + Seek>(reader: &mut R, length: u64) -> Result<Found> {
-    let mut found =
-        Found { scale: 1_000_000, tracks: Vec::new(), blocks: Vec::new(), cut: 0, broken_at: None };
-    let (mut at, mut clock) = (0_u64, 0_u64);
-    let mut bytes = [0; 16];
-    while at < length {
-        let head = (length - at).min(16) as usize;
-        reader.seek(SeekFrom::Start(at))?;
-        reader.read_exact(&mut bytes[..head])?;
-        let Some(header) = Header::parse(&bytes[..head]) else {
-            found.broken_at = Some(at);
-            break;
-        };
-        let content = at + header.length;
-        if matches!(header.id, SEGMENT | CLUSTER) {
-            at = content;
-            continue;
-        }
-        let Some(end) = header.size.and_then(|size| content.checked_add(size)) else {
-            found.broken_at = Some(at);
-            break;
-        };
-        let whole = end <= length;
-        match header.id {
-            TRACKS if whole && found.tracks.is_empty() => found.tracks = read_at(reader, at, end - at)?,
-            INFO if whole => {
-                let info = read_at(reader, content, end - content)?;
-                let scale =
-                    Elements(&info).find(|(id, _)| *id == TIMESTAMP_SCALE).map(|(_, value)| unsigned(value));
-                found.scale = scale.filter(|&scale| scale > 0).unwrap_or(found.scale);
-            }
-            TIMESTAMP if whole => clock = unsigned(&read_at(reader, content, (end - content).min(8))?),
-            SIMPLE_BLOCK | BLOCK_GROUP if !whole => found.cut += 1,
-            SIMPLE_BLOCK => block(reader, content, end, clock, None, &mut found)?,
-            BLOCK_GROUP => group(reader, content, end, clock, &mut found)?,
-            _ => {}
-        }
-        at = end;
-    }
-    Ok(found)
-}
-
-/// A block with things about it: one that refers to no other can be decoded alone.
-fn group<R: Read + Seek>(reader: &mut R, start: u64, end: u64, clock: u64, found: &mut Found) -> Result<()> {
-    let (mut at, mut place, mut keyframe) = (start, None, true);
-    while at < end {
-        let bytes = read_at(reader, at, (end - at).min(16))?;
-        let Some(header) = Header::parse(&bytes) else { break };
-        let content = at + header.length;
-        let Some(next) = header.size.and_then(|s| content.checked_add(s)).filter(|&next| next <= end) else {
-            break;
-        };
-        match header.id {
-            BLOCK => place = Some((content, next)),
-            REFERENCE_BLOCK => keyframe = false,
-            _ => {}
-        }
-        at = next;
-    }
-    match place {
-        Some((start, end)) => block(reader, start, end, clock, Some(keyframe), found),
-        None => Ok(()),
-    }
-}
-
-/// The head of a block: track, time, flags.
-fn block<R: Read + Seek>(
-    reader: &mut R,
-    start: u64,
-    end: u64,
-    clock: u64,
-    keyframe: Option<bool>,
-    found: &mut Found,
-) -> Result<()> {
-    let bytes = read_at(reader, start, (end - start).min(11))?;
-    let Some((track, length)) = variable(&bytes) else { return Ok(()) };
-    let &[t0, t1, flags] = bytes.get(length..length + 3).unwrap_or_default() else { return Ok(()) };
-    let offset = start + length as u64 + 3;
-    let relative = i64::from(i16::from_be_bytes([t0, t1]));
-    let time = i64::try_from(clock).unwrap_or(i64::MAX).saturating_add(relative);
-    let keyframe = keyframe.unwrap_or(flags & KEYFRAME != 0);
-    if found.blocks.len() >= 4 * super::SAMPLE_LIMIT {
-        let (count, limit) = (found.blocks.len() as u64, 4 * super::SAMPLE_LIMIT as u64);
-        return Err(Error::TooLarge { what: "Blocks of the file", found: count, limit });
-    }
-    if offset < end {
-        found.blocks.push(Block { track, time, flags, offset, size: end - offset, keyframe });
-    }
-    Ok(())
 }
 
 /// Lets `matroska-demuxer` read what is said about the tracks, in a file without anything else.
@@ -370,13 +388,12 @@ fn is_hidden<R: Read + Seek>(reader: &mut R, track: &Track, block: &Block) -> Re
     if block.flags & INVISIBLE != 0 || !track.prefix.is_empty() || !(vp9 || track.codec == "vp8") {
         return Ok(block.flags & INVISIBLE != 0);
     }
-    let first = read_at(reader, block.offset, 1)?[0];
     if !vp9 {
-        return Ok(first & 0x10 == 0);
+        return Ok(block.first & 0x10 == 0);
     }
     // The last byte matters only to those that look hidden: few, and it lies elsewhere.
-    Ok(colour::vp9_is_hidden(first, 0)
-        && colour::vp9_is_hidden(first, read_at(reader, block.offset + block.size - 1, 1)?[0]))
+    Ok(colour::vp9_is_hidden(block.first, 0)
+        && colour::vp9_is_hidden(block.first, read_at(reader, block.offset + block.size - 1, 1)?[0]))
 }
 
 #[cfg(test)]

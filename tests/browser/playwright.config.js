@@ -1,5 +1,6 @@
 // How the browser tests run: one Chromium after another, against the page as `cargo xtask serve` serves it.
 import { defineConfig } from '@playwright/test';
+import { xtask } from './xtask.js';
 
 export default defineConfig({
   testDir: '.',
@@ -18,7 +19,7 @@ export default defineConfig({
     },
   },
   webServer: {
-    command: `${process.env.XTASK ?? 'cargo xtask'} serve --no-build --port 0`,
+    command: `${xtask} serve --no-build --port 0`,
     cwd: '../..',
     wait: { stdout: /(?<motionlens_url>http:\/\/[\d.:]+\/)/ }, // becomes process.env.MOTIONLENS_URL
     timeout: 300_000, // cargo may have to compile xtask first

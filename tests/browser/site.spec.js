@@ -5,12 +5,13 @@ import { createReadStream, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
 import { demo, expect, scratch, state, test, visit } from './support.js';
+import { xtask } from './xtask.js';
 
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.wasm': 'application/wasm' };
 
 test('the static site works from a sub-path', async ({ page }) => {
   const folder = join(scratch, 'site');
-  execSync(`${process.env.XTASK ?? 'cargo xtask'} site --no-build --out ${folder}`, { cwd: '../..', stdio: 'pipe' });
+  execSync(`${xtask} site --no-build --out "${folder}"`, { cwd: '../..', stdio: 'pipe' });
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://x').pathname.replace(/\/$/, '/index.html');
     const file = join(folder, path.replace(/^\/some\/where/, ''));

@@ -6,8 +6,9 @@ mod tools;
 
 use crate::build;
 use crate::run::{cargo, succeed};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// One row of the table.
@@ -49,13 +50,15 @@ impl Count {
 /// Run the steps, each even when an earlier one failed, and say whether all passed.
 pub(crate) fn test(steps: &[Step]) -> Result<bool> {
     let steps = if steps.is_empty() { Step::value_variants() } else { steps };
+    // Before the steps: they may link this program anew, and then Linux calls it "deleted".
+    let xtask = std::env::current_exe().context("finding this program")?;
     let mut rows: Vec<(Step, Duration, Count)> = Vec::new();
     let mut problems = Vec::new();
     for &step in steps {
         let name = name(step);
         println!("\n=== {name} ===");
         let start = Instant::now();
-        let count = run(step).unwrap_or_else(|error| {
+        let count = run(step, &xtask).unwrap_or_else(|error| {
             problems.push(format!("{name}: {error:#}"));
             Count::FAILED
         });
@@ -77,7 +80,7 @@ fn name(step: Step) -> String {
     step.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-fn run(step: Step) -> Result<Count> {
+fn run(step: Step, xtask: &Path) -> Result<Count> {
     match step {
         Step::Format => succeed(&mut cargo(&["fmt", "--all", "--check"])?)?,
         Step::Lint => {
@@ -90,7 +93,7 @@ fn run(step: Step) -> Result<Count> {
         }
         Step::Rust => return rust::run(),
         Step::Page => build::build(build::WEB)?,
-        Step::Browser => return browser::run(),
+        Step::Browser => return browser::run(xtask),
     }
     Ok(Count::PASSED)
 }

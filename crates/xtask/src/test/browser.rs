@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-/// Install the test runner if it changed, run it, and read what it wrote.
-pub(crate) fn run() -> Result<Count> {
+/// Install the test runner if it changed, run it, and read what it wrote; `xtask` is this program, which serves the page.
+pub(crate) fn run(xtask: &Path) -> Result<Count> {
     if !root()?.join("web/pkg/motion_web_bg.wasm").is_file() {
         bail!("web/pkg is not built: run the step `page` first");
     }
@@ -28,8 +28,7 @@ pub(crate) fn run() -> Result<Count> {
     }
     let mut playwright = Command::new(&npm);
     playwright.args(["exec", "--no", "--", "playwright", "test"]).current_dir(&folder);
-    // The programs that were just built, rather than cargo's word that they are up to date.
-    let xtask = std::env::current_exe().context("finding this program")?;
+    // The programs that were just built lie side by side, wherever the target folder is.
     let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
     playwright.env("CHROMIUM", chromium).env("XTASK", xtask).env("MOTIONLENS", motionlens);
     let ended = playwright.status().context("npm did not start")?;

@@ -1,6 +1,7 @@
 //! Do displacements have the colours of the Middlebury code?
 //!
 //! Against `flow_vis`, within one level: its last step is `floor(255 c)`, where the last bit of a float decides.
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its fixture has failed")]
 
 use std::path::PathBuf;
 

@@ -208,7 +208,7 @@ fn mobilenet<B: Backend>(
         .zip(MOBILENET_STAGE_ENDS)
         .map(|(name, end)| {
             let mut stage = Stage { name, channels: 0, blocks: Vec::new() };
-            while let Some((index, (block, channels))) = features.next() {
+            for (index, (block, channels)) in features.by_ref() {
                 stage.blocks.push(block);
                 stage.channels = channels;
                 if index == end {

@@ -223,7 +223,7 @@ impl Estimation {
     /// # Errors
     /// [`Error::Config`] for an even or empty window and for a sigma or temperature that is not positive.
     pub fn check(&self) -> Result<()> {
-        if self.patch % 2 == 0 || !(3..=63).contains(&self.patch) {
+        if self.patch.is_multiple_of(2) || !(3..=63).contains(&self.patch) {
             return Err(config(format!(
                 "motion.patch is {}, expected an odd number from 3 to 63",
                 self.patch

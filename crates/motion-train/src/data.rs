@@ -50,8 +50,10 @@ impl Data {
     pub fn folder(path: PathBuf, frames: usize) -> Result<Self> {
         let dataset = Dataset::open(&path)?;
         if dataset.frames() != frames {
-            let message =
-                format!("its clips have {} frames, the model takes {frames}; render it anew", dataset.frames());
+            let message = format!(
+                "its clips have {} frames, the model takes {frames}; render it anew",
+                dataset.frames()
+            );
             return Err(crate::Error::Data { path, message });
         }
         Ok(Self::Folder(dataset))

@@ -37,7 +37,9 @@ pub enum Error {
     #[error(transparent)]
     Synth(#[from] crate::synth::Error),
     /// The loss is no longer a number.
-    #[error("the loss became {loss} in epoch {epoch}; expected a finite number: lower learning_rate in the recipe")]
+    #[error(
+        "the loss became {loss} in epoch {epoch}; expected a finite number: lower learning_rate in the recipe"
+    )]
     Diverged {
         /// In which epoch, from 1.
         epoch: usize,

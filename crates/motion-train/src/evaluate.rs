@@ -87,7 +87,8 @@ fn evaluate_clip(net: &MsNet<CpuBackend>, sample: &Sample) -> Result<(Vec<f32>, 
     let mut epe = EndPointError::default();
     if let Some((index, motion)) = (0..pass.stages.len()).find_map(|i| Some((i, pass.motion(i)?))) {
         let stage = net.stage_names().nth(index).unwrap_or_default();
-        let maps = pollster::block_on(motion_net::read_maps(&b, stage, estimation.radius(), &motion.forward))?;
+        let maps =
+            pollster::block_on(motion_net::read_maps(&b, stage, estimation.radius(), &motion.forward))?;
         let transform = preprocess(config);
         for (pair, flow) in sample.flow.iter().enumerate() {
             add_pair(&mut epe, &maps, pair, flow, &transform);

@@ -17,11 +17,12 @@ use serde::Serialize;
 
 use crate::data::Data;
 use crate::error::{Error, Result, at};
-use crate::metrics::{Confusion, EndPointError, Evaluation};
+use crate::evaluate::{self, evaluate};
+use crate::metrics::{Confusion, Evaluation};
 use crate::optimizer::AdamW;
 use crate::parameters::Parameters;
 use crate::recipe::Recipe;
-use crate::evaluate::{self, evaluate};
+use crate::synth::{CLASSES, Symmetry};
 use crate::{card, progress, trunk};
 
 /// One line of `log.jsonl`.
@@ -96,12 +97,37 @@ struct Example {
     label: usize,
 }
 
-/// Which frames of each clip of a batch are looked at.
-struct Runs {
-    /// The first frame, clip by clip.
-    starts: Vec<usize>,
-    /// How many follow each other from there.
+/// One clip as a step sees it.
+struct Look<'a> {
+    example: &'a Example,
+    /// The first frame of the run.
+    start: usize,
+    /// Length of the run.
     frames: usize,
+    seen: Symmetry,
+    /// What it shows, seen that way.
+    label: usize,
+}
+
+impl Look<'_> {
+    /// `[frames, h, w, C]`.
+    fn values(&self) -> Vec<f32> {
+        let &[_, height, width, channels] = self.example.shape.as_slice() else { return Vec::new() };
+        let Symmetry { mirrored, upside_down, reversed } = self.seen;
+        let turned = |i: usize, length: usize, turn: bool| if turn { length - 1 - i } else { i };
+        let mut values = Vec::with_capacity(self.frames * height * width * channels);
+        for t in 0..self.frames {
+            let t = self.start + turned(t, self.frames, reversed);
+            for y in 0..height {
+                let y = turned(y, height, upside_down);
+                for x in 0..width {
+                    let from = ((t * height + y) * width + turned(x, width, mirrored)) * channels;
+                    values.extend(self.example.values[from..from + channels].iter().map(|v| v.to_f32()));
+                }
+            }
+        }
+        values
+    }
 }
 
 impl Run {
@@ -111,6 +137,11 @@ impl Run {
         let labels = Data::open(&recipe.train, usize::try_from(frames).unwrap_or(8))?.labels();
         let config = recipe.config(&labels)?;
         let stages = config.backbone.stages();
+        if recipe.symmetries && labels != CLASSES {
+            return Err(wrong(
+                "symmetries are known for the classes of `motionlens synth` only; turn them off".into(),
+            ));
+        }
         if recipe.run_frames.is_some() && (recipe.freeze_until.is_none() || config.backbone.has_shift()) {
             return Err(wrong("run_frames needs freeze_until and a backbone without temporal shift".into()));
         }
@@ -167,14 +198,15 @@ impl Run {
         order.shuffle(&mut random);
         let run = self.recipe.run_frames.map_or(self.config.frames, |run| run.clamp(2, self.config.frames));
         let steps = self.recipe.epochs * train.len().div_ceil(self.recipe.batch);
-        let mode = Mode { backbone: Statistics::Running, motion: Statistics::Batch, dropout: self.recipe.dropout };
+        let backbone = if self.recipe.batch_norms { Statistics::Batch } else { Statistics::Running };
+        let mode = Mode { backbone, motion: Statistics::Batch, dropout: self.recipe.dropout };
         let mut confusion = Confusion::new(self.config.classes());
         let mut loss_sum = 0.0;
         let bar = progress::bar("training", train.len());
         for batch in order.chunks(self.recipe.batch) {
-            let batch: Vec<&Example> = batch.iter().map(|&i| &train[i]).collect();
-            let starts = batch.iter().map(|_| random.random_range(0..=self.config.frames - run)).collect();
-            let logits = self.logits(&batch, Runs { starts, frames: run }, mode)?;
+            let batch: Vec<Look<'_>> =
+                batch.iter().map(|&i| self.random_look(&train[i], run, &mut random)).collect();
+            let logits = self.logits(&batch, mode)?;
             let loss = self.loss(&logits, &batch)?;
             let value = loss.to_scalar::<f32>()?;
             if !value.is_finite() {
@@ -182,9 +214,7 @@ impl Run {
             }
             state.optimizer.step(&self.parameters, &loss.backward()?, &self.recipe, steps)?;
             loss_sum += f64::from(value) * batch.len() as f64;
-            for (row, example) in logits.to_vec2::<f32>()?.iter().zip(&batch) {
-                confusion.add(example.label, row);
-            }
+            logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             bar.inc(batch.len() as u64);
         }
         bar.finish_and_clear();
@@ -206,15 +236,26 @@ impl Run {
         self.log(&line)
     }
 
-    fn logits(&self, batch: &[&Example], runs: Runs, mode: Mode) -> Result<Tensor> {
-        let Runs { starts, frames } = runs;
-        let frame_shape = &batch[0].shape[1..];
-        let frame: usize = frame_shape.iter().product();
-        let values: Vec<f32> = batch
-            .iter()
-            .zip(starts)
-            .flat_map(|(e, start)| e.values[start * frame..][..frames * frame].iter().map(|v| v.to_f32()))
-            .collect();
+    /// A run of frames of one clip, as it is or seen another way.
+    fn random_look<'a>(&self, example: &'a Example, frames: usize, random: &mut ChaCha8Rng) -> Look<'a> {
+        let start = random.random_range(0..=self.config.frames - frames);
+        let seen = match self.recipe.symmetries {
+            false => Symmetry::default(),
+            true => Symmetry {
+                mirrored: random.random(),
+                upside_down: random.random(),
+                reversed: random.random(),
+            },
+        };
+        match seen.label(example.label) {
+            Some(label) if self.recipe.symmetries => Look { example, start, frames, seen, label },
+            _ => Look { example, start, frames, seen: Symmetry::default(), label: example.label },
+        }
+    }
+
+    fn logits(&self, batch: &[Look<'_>], mode: Mode) -> Result<Tensor> {
+        let (frames, frame_shape) = (batch[0].frames, &batch[0].example.shape[1..]);
+        let values = batch.par_iter().flat_map_iter(Look::values).collect();
         let shape = |lead: &[usize]| [lead, frame_shape].concat();
         let mut pass = match self.start {
             None => {
@@ -234,12 +275,13 @@ impl Run {
     }
 
     /// Cross entropy on the mean logits (published code), the truth smoothed.
-    fn loss(&self, logits: &Tensor, batch: &[&Example]) -> Result<Tensor> {
+    /// Cross entropy on the mean logits (published code), the truth smoothed.
+    fn loss(&self, logits: &Tensor, batch: &[Look<'_>]) -> Result<Tensor> {
         let classes = self.config.classes();
         let smoothing = self.recipe.label_smoothing as f32;
         let mut truth = vec![smoothing / classes as f32; batch.len() * classes];
-        for (row, example) in batch.iter().enumerate() {
-            truth[row * classes + example.label] += 1.0 - smoothing;
+        for (row, look) in batch.iter().enumerate() {
+            truth[row * classes + look.label] += 1.0 - smoothing;
         }
         let truth = Tensor::from_vec(truth, (batch.len(), classes), &Device::Cpu)?;
         let log = candle_nn::ops::log_softmax(logits, 1)?;
@@ -249,13 +291,18 @@ impl Run {
     fn accuracy(&self, examples: &[Example]) -> Result<f64> {
         let mut confusion = Confusion::new(self.config.classes());
         for batch in examples.chunks(self.recipe.batch) {
-            let batch: Vec<&Example> = batch.iter().collect();
-            let whole = Runs { starts: vec![0; batch.len()], frames: self.config.frames };
-            let logits = self.logits(&batch, whole, Mode::EVAL)?.to_vec2::<f32>()?;
-            logits.iter().zip(&batch).for_each(|(row, example)| confusion.add(example.label, row));
+            let whole = |example| Look {
+                example,
+                start: 0,
+                frames: self.config.frames,
+                seen: Symmetry::default(),
+                label: example.label,
+            };
+            let batch: Vec<Look<'_>> = batch.iter().map(whole).collect();
+            let logits = self.logits(&batch, Mode::EVAL)?.to_vec2()?;
+            logits.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
         }
-        let labels: Vec<String> = self.config.id2label.values().cloned().collect();
-        Ok(confusion.evaluation(&labels, EndPointError::default()).top1)
+        Ok(confusion.top1())
     }
 
     fn save_model(&self) -> Result<()> {
@@ -269,7 +316,10 @@ impl Run {
     fn save_state(&self, state: &Progress) -> Result<()> {
         let out = &self.recipe.out;
         write_atomically(&out.join("last.safetensors"), &self.parameters.weights()?.to_safetensors(false)?)?;
-        write_atomically(&out.join("optimizer.safetensors"), &state.optimizer.state()?.to_safetensors(false)?)?;
+        write_atomically(
+            &out.join("optimizer.safetensors"),
+            &state.optimizer.state()?.to_safetensors(false)?,
+        )?;
         let progress = format!("{{\"epoch\": {}, \"best\": {}}}\n", state.epoch, state.best);
         write_atomically(&out.join("progress.json"), progress.as_bytes())
     }
@@ -284,9 +334,8 @@ impl Run {
             epoch: usize,
             best: f64,
         }
-        let stored: Stored = serde_json::from_slice(&read("progress.json")?).map_err(|error| Error::Data {
-            path: self.recipe.out.join("progress.json"),
-            message: error.to_string(),
+        let stored: Stored = serde_json::from_slice(&read("progress.json")?).map_err(|error| {
+            Error::Data { path: self.recipe.out.join("progress.json"), message: error.to_string() }
         })?;
         self.parameters.restore(&Weights::from_safetensors(&read("last.safetensors")?)?)?;
         let optimizer = AdamW::restore(&Weights::from_safetensors(&read("optimizer.safetensors")?)?)?;

@@ -40,7 +40,13 @@ impl AdamW {
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &GradStore, recipe: &Recipe, steps: usize) -> Result<()> {
+    pub fn step(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &GradStore,
+        recipe: &Recipe,
+        steps: usize,
+    ) -> Result<()> {
         let rate = recipe.learning_rate * schedule(self.step, steps, recipe.warm_up);
         self.step += 1;
         let trained: Vec<_> = parameters
@@ -79,7 +85,8 @@ impl AdamW {
     /// # Errors
     /// When the backend fails.
     pub fn state(&self) -> Result<Weights> {
-        let mut tensors = BTreeMap::from([("step".to_owned(), HostTensor::new([1], vec![self.step as f32])?)]);
+        let mut tensors =
+            BTreeMap::from([("step".to_owned(), HostTensor::new([1], vec![self.step as f32])?)]);
         for (name, (first, second)) in &self.moments {
             for (part, tensor) in [("first", first), ("second", second)] {
                 let values = tensor.flatten_all()?.to_vec1()?;

@@ -51,6 +51,14 @@ pub struct Recipe {
     /// in the motion modules and in the consensus, so without a temporal shift a run of a clip is like a clip.
     #[serde(default)]
     pub run_frames: Option<usize>,
+    /// Whether each step mirrors, turns upside down and reverses clips at random, with the labels that they have
+    /// then. It is done to the features of the frozen stage: correlation of mirrored features is the mirrored
+    /// correlation, so it is exact for `motion_only` fusion.
+    #[serde(default)]
+    pub symmetries: bool,
+    /// Whether the trained part of the backbone uses each batch's statistics in its norms; else the stored ones.
+    #[serde(default)]
+    pub batch_norms: bool,
     /// The training clips.
     pub train: DataSpec,
     /// Clips by which the best epoch is chosen.
@@ -130,8 +138,8 @@ impl Recipe {
         let mut table = self.model.clone();
         let names = labels.iter().enumerate().map(|(i, label)| (i.to_string(), label.clone().into()));
         table.insert("id2label".into(), toml::Value::Table(names.collect()));
-        let json = serde_json::to_string(&table)
-            .map_err(|error| motion_net::Error::Config(error.to_string()))?;
+        let json =
+            serde_json::to_string(&table).map_err(|error| motion_net::Error::Config(error.to_string()))?;
         Ok(Config::from_json(&json)?)
     }
 }

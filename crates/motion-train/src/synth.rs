@@ -58,6 +58,39 @@ pub(crate) enum Action {
     },
 }
 
+/// A way to look at a clip again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Symmetry {
+    /// Left and right change places.
+    pub mirrored: bool,
+    /// Up and down change places.
+    pub upside_down: bool,
+    /// The last frame comes first.
+    pub reversed: bool,
+}
+
+impl Symmetry {
+    /// The label of a clip of class `label` seen this way; `None` where the set has no such class: nothing falls
+    /// upwards.
+    pub fn label(self, label: usize) -> Option<usize> {
+        let turned = |[x, y]: [f32; 2]| {
+            let x = if self.mirrored != self.reversed { -x } else { x };
+            [x, if self.upside_down != self.reversed { -y } else { y }]
+        };
+        let seen = match ACTIONS.get(label)?.1 {
+            Action::Carry { toward } => Action::Carry { toward: turned(toward) },
+            Action::Push { toward } => Action::Push { toward: turned(toward) },
+            Action::Turn { scene } => Action::Turn { scene: turned(scene) },
+            Action::Depth { closer } => Action::Depth { closer: closer != self.reversed },
+            Action::Pair { closer } => Action::Pair { closer: closer != self.reversed },
+            Action::Dolly { closer } => Action::Dolly { closer: closer != self.reversed },
+            Action::Fall if self.upside_down || self.reversed => return None,
+            action @ (Action::Spin | Action::Hold | Action::Fall) => action,
+        };
+        ACTIONS.iter().position(|(_, action)| *action == seen)
+    }
+}
+
 const ACTIONS: [(&str, Action); 17] = [
     ("Moving something up", Action::Carry { toward: [0.0, -1.0] }),
     ("Moving something down", Action::Carry { toward: [0.0, 1.0] }),

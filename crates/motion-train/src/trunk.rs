@@ -50,7 +50,10 @@ fn array(folder: &Path, name: &str) -> Result<HostTensor> {
     let wrong = |message: String| Error::Data { path: path.clone(), message };
     let tensor = Tensor::read_npy(&path).map_err(|error| {
         let reason = error.to_string();
-        wrong(format!("cannot be read as an array ({}); expected Gluon's MobileNetV2 1.0", first_line(&reason)))
+        wrong(format!(
+            "cannot be read as an array ({}); expected Gluon's MobileNetV2 1.0",
+            first_line(&reason)
+        ))
     })?;
     let data = tensor.flatten_all()?.to_vec1::<f32>()?;
     Ok(HostTensor::new(tensor.dims(), data)?)

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use motion_clip::Frame;
 use motion_train::synth::{
-    CLASSES, Dataset, Error, FlowField, RenderOptions, Split, SynthClip, WriteOptions, read_flow_png, render,
-    write_dataset, write_flow_png,
+    CLASSES, Dataset, Error, FlowField, RenderOptions, Split, Symmetry, SynthClip, WriteOptions,
+    read_flow_png, render, write_dataset, write_flow_png,
 };
 
 const CLEAN: RenderOptions = RenderOptions { width: 320, height: 240, frames: 8, flow: true, clean: true };
@@ -338,4 +338,39 @@ fn what_is_no_data_set_is_said_to_be_none() {
     assert_eq!(list(r#"[{"clip": "clips/x", "label": 0, "frames": 8, "seed": 0}]"#), Ok(1));
     let none = WriteOptions { count: 0, ..WriteOptions::default() };
     assert!(matches!(write_dataset(&folder.path().join("n"), &none, || ()), Err(Error::Nothing)));
+}
+
+/// Seen mirrored, up stays up and left is right; reversed, closer is apart; nothing falls upwards.
+#[test]
+fn symmetries_exchange_the_right_classes() {
+    let label = |name: &str| CLASSES.iter().position(|class| *class == name);
+    let seen = |name: &str, mirrored, upside_down, reversed| {
+        Symmetry { mirrored, upside_down, reversed }.label(label(name).unwrap())
+    };
+    assert_eq!(seen("Moving something up", true, false, false), label("Moving something up"));
+    assert_eq!(seen("Moving something up", false, true, false), label("Moving something down"));
+    assert_eq!(seen("Moving something up", false, true, true), label("Moving something up"));
+    assert_eq!(
+        seen("Pushing something from right to left", true, false, false),
+        label("Pushing something from left to right")
+    );
+    assert_eq!(
+        seen("Approaching something with your camera", true, true, true),
+        label("Moving away from something with your camera")
+    );
+    assert_eq!(
+        seen("Something falling like a rock", true, false, false),
+        label("Something falling like a rock")
+    );
+    assert_eq!(seen("Something falling like a rock", false, false, true), None);
+    for class in 0..CLASSES.len() {
+        assert_eq!(Symmetry::default().label(class), Some(class));
+        for bits in 0..8 {
+            let symmetry =
+                Symmetry { mirrored: bits & 1 != 0, upside_down: bits & 2 != 0, reversed: bits & 4 != 0 };
+            if let Some(other) = symmetry.label(class) {
+                assert_eq!(symmetry.label(other), Some(class), "twice is as before");
+            }
+        }
+    }
 }

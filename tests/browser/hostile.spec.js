@@ -42,6 +42,7 @@ const BAD = [
   }, /picture|image|jpeg|video/i],
   ['sound without a picture', () => ffmpeg('sound.mp4', '-f', 'lavfi', '-i', 'sine=duration=1', '-c:a', 'aac'), /video|picture/i],
   ['an MP4 cut off before its index', () => truncated('cut.mp4', ffmpeg('whole.mp4', ...red, ...h264), 0.6), /moov|index|incomplete|cut|ends/i],
+  ['a single frame', () => ffmpeg('one.mp4', ...red, '-frames:v', '1', ...h264), /only 1 frame/i],
   ['a codec that no browser has', () => ffmpeg('old.mp4', ...red, '-c:v', 'mpeg4'), /mp4v.*convert it/i],
 ];
 
@@ -63,7 +64,6 @@ test('unusual files become results', async ({ page }) => {
   const size = (width, height, frames) => ['-f', 'lavfi', '-i', `testsrc2=size=${width}x${height}:rate=25`, '-frames:v', String(frames)];
   await visit(page);
   const files = {
-    'one frame': ffmpeg('one.mp4', ...size(320, 240, 1), ...h264),
     '16 x 16': ffmpeg('tiny.mp4', ...size(16, 16, 20), ...h264),
     '97 x 55': ffmpeg('odd.webm', ...size(97, 55, 20), '-c:v', 'libvpx', '-deadline', 'realtime'),
     'a WebM that breaks off': truncated('cut.webm', ffmpeg('long.webm', ...size(320, 240, 60), '-c:v', 'libvpx', '-deadline', 'realtime', '-cluster_time_limit', '400'), 0.6),

@@ -680,6 +680,9 @@ impl Video {
         self.shot.codec = self.track.codec;
         self.shot.degrees = self.track.orientation.degrees();
         self.shot.frames = self.schedule.frame_count();
+        if self.shot.frames == 1 {
+            return Err(Error::OneFrame);
+        }
         self.shot.choose(self.schedule.chosen())?;
         Ok(self.shot)
     }

@@ -9,6 +9,8 @@ import * as side from './side.js';
 import { Strip } from './strip.js';
 import { VideoFrames } from './video-frames.js';
 
+const SHIFT_NOTE = 'Temporal shift: the first and the last frame lack a neighbour, so the first and the last map are weaker.';
+
 const engine = new Engine();
 const hero = new Hero((frame, maps) => {
   strip.mark(frame);
@@ -26,7 +28,7 @@ let stage = '';        // whose maps are shown, or asked for
 let estimator = '';    // chosen by the user
 let sent = '';         // known to the worker
 let loading = 0;       // id of the request for a model
-let modelName = '';    // of the model that answers, if there is one
+let model = null;      // {backbone, …}: the one that answers
 
 // ---------------------------------------------------------------- requests
 
@@ -145,8 +147,8 @@ engine.addEventListener('ready', ({ detail: { wheel } }) => paint($('wheel'), wh
 
 engine.addEventListener('model', ({ detail: { id, info } }) => {
   if (id !== loading) return; // the same model again, after a restart
-  modelName = info.backbone;
-  $('model-name').textContent = modelName;
+  model = info;
+  $('model-name').textContent = model.backbone;
   $('open-model').title = `${info.text} Open another: its config.json and model.safetensors.`;
   stage = info.default_stage;
   estimator = sent = info.settings.estimator;
@@ -200,7 +202,7 @@ function stopWork() {
 
 function modelFailed(message) {
   loading = 0;
-  $('model-name').textContent = modelName || 'no model'; // the one before it stays
+  $('model-name').textContent = model?.backbone ?? 'no model'; // the one before it stays
   fail(message);
 }
 
@@ -243,7 +245,7 @@ function show(result, frame = 0) {
   hero.setClip(result.clip, frame);
   strip.setClip(result.clip);
   strip.mark(hero.frame);
-  side.showNotes(result.clip.notes);
+  side.showNotes(model.backbone.startsWith('tsm') ? [...result.clip.notes, SHIFT_NOTE] : result.clip.notes);
   const visible = result.maps[stage] ?? Object.values(result.maps)[0];
   if (visible) {
     stage = visible.stage;
@@ -302,7 +304,7 @@ function layout() {
   $('run-facts').hidden = $('side').hidden;
   $('failure-text').textContent = failure;
   $('back').hidden = !good;
-  $('retry').textContent = modelName ? 'Open another video' : 'Open another model';
+  $('retry').textContent = model ? 'Open another video' : 'Open another model';
   document.body.dataset.state = failure ? 'error' : busy ? 'busy' : picture ? 'result' : 'empty';
 }
 
@@ -319,7 +321,7 @@ choose($('video-file'));
 choose($('model-files'));
 for (const id of ['open-video', 'open-video-large']) $(id).addEventListener('click', () => $('video-file').click());
 $('open-model').addEventListener('click', () => $('model-files').click());
-$('retry').addEventListener('click', () => $(modelName ? 'video-file' : 'model-files').click());
+$('retry').addEventListener('click', () => $(model ? 'video-file' : 'model-files').click());
 $('back').addEventListener('click', () => {
   failure = '';
   show(good);

@@ -37,7 +37,7 @@ function scores(id, ran) {
 
 const answers = {
   'load-model': ({ id }) => send('model', id, {
-    info: { backbone: 'mobilenet_v2', frames: 8, input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
+    info: { backbone: 'tsm_mobilenet_v2', frames: 8, input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
       stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
   }),
   open({ id, name: opened }) {

@@ -100,6 +100,17 @@ test('frames play, step and are chosen in the strip', async ({ page }) => {
   await expect(page.locator('#frame-text')).toHaveText(/^8 \/ 8/);
 });
 
+test('what weakens a result stands beside it', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('notes.mp4'));
+  await expect(page.locator('#notes')).toContainText('2 frames were damaged');
+  await expect(page.locator('#notes')).toContainText('the first and the last map are weaker');
+  await expect(page.getByText('approximate frames')).toBeHidden();
+  await choose(page, made('approximate.mp4'));
+  await expect(page.getByText('approximate frames')).toBeVisible();
+  await expect(page.locator('#notes')).not.toContainText('damaged');
+});
+
 test('progress and results are announced', async ({ page }) => {
   await visitWithoutNetwork(page);
   await choose(page, made('wait.mp4'));

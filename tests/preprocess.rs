@@ -133,7 +133,8 @@ fn crop_offsets_equal_pythons() {
 fn frame_selection_equals_the_published_samplers() {
     let expected = json("sampling.json");
     let dense = |n, t| sample::dense_test(n, t, 10, sample::DENSE_WINDOW);
-    let samplers: [(&str, &dyn Fn(usize, usize) -> Vec<usize>); 4] = [
+    type Sampler<'a> = &'a dyn Fn(usize, usize) -> Vec<usize>;
+    let samplers: [(&str, Sampler<'_>); 4] = [
         ("segment_test", &sample::segment_test),
         ("segment_val", &sample::segment_val),
         ("segment_twice", &sample::segment_twice),

@@ -55,7 +55,9 @@ pub enum Error {
     #[error("The video track has no frame that can be shown.")]
     NoFrames,
     /// A picture, as it were.
-    #[error("The video has only 1 frame, expected at least 2: motion is what changes from one frame to the next.")]
+    #[error(
+        "The video has only 1 frame, expected at least 2: motion is what changes from one frame to the next."
+    )]
     OneFrame,
     /// Nothing could be decoded.
     #[error("No frame of the video could be decoded ({codec}): {reason}.")]

@@ -49,6 +49,9 @@ pub const MOBILENET_STAGE_ENDS: [usize; 5] = [0, 3, 6, 13, 18];
 /// The networks halve their input five times; below this nothing is left to compare.
 pub const MINIMUM_SIDE: usize = 32;
 
+/// Pixels of a clip that a network takes on: 16 frames of 1448 x 1448. A ResNet's first stage alone then needs 4 GB.
+pub const MAXIMUM_PIXELS: usize = 1 << 25;
+
 /// A model folder's `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -317,6 +320,12 @@ impl Config {
         };
         within("frames", self.frames, 1..=256)?;
         within("input_size", self.input_size, MINIMUM_SIDE..=2048)?;
+        let pixels = self.frames * self.input_size.pow(2);
+        if pixels > MAXIMUM_PIXELS {
+            return Err(config(format!(
+                "frames x input_size x input_size is {pixels} pixels, expected at most {MAXIMUM_PIXELS}; lower either"
+            )));
+        }
         within("resize[0]", self.resize[0], self.input_size..=4096)?;
         within("resize[1]", self.resize[1], self.input_size..=4096)?;
         for (name, values) in [("mean", self.mean), ("std", self.std)] {
@@ -364,5 +373,43 @@ impl Config {
             return Err(config("motion.reduce_channels is 0, expected null (no reduction) or at least 1"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"architecture": "msnet", "backbone": "tsm_resnet18", "frames": 8, "input_size": 224,
+        "resize": [240, 320], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "sampling": "segment",
+        "motion": {"stages": ["res3"]}, "id2label": {"0": "a", "1": "b"}}"#;
+
+    #[test]
+    fn a_config_survives_being_written() {
+        let read = Config::from_json(GOOD).unwrap();
+        assert_eq!(Config::from_json(&read.to_json().unwrap()).unwrap(), read);
+        assert_eq!(read.motion.unwrap().estimation(), Estimation::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (from, to, named) in [
+            (r#""frames": 8"#, r#""framez": 8"#, "framez"),
+            (r#""frames": 8"#, r#""frames": 0"#, "frames"),
+            (r#""frames": 8"#, r#""frames": 1"#, "motion needs at least 2"),
+            (r#""input_size": 224"#, r#""input_size": 241"#, "resize[0]"),
+            (r#""frames": 8, "input_size": 224"#, r#""frames": 64, "input_size": 1024"#, "pixels"),
+            ("res3", "stage3", "stage3"),
+            (r#"["res3"]"#, "[]", "motion.stages is empty"),
+            (r#"["res3"]"#, r#"["res3"], "patch": 4"#, "motion.patch"),
+            (r#"["res3"]"#, r#"["res3"], "temperature": 0.0"#, "motion.temperature"),
+            (r#""1": "b""#, r#""2": "b""#, "id2label"),
+            ("0.229", "0.0", "std"),
+            ("resnet18", "resnet17", "resnet17"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let message = Config::from_json(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(message.contains(named), "{named} is not in: {message}");
+        }
     }
 }

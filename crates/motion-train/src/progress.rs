@@ -1,5 +1,7 @@
 //! Progress bars on standard error.
 
+use std::io::Write;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar that says what, how far and how long still; silent where standard error is no terminal.
@@ -11,5 +13,6 @@ pub(crate) fn bar(what: &'static str, count: usize) -> ProgressBar {
 
 /// A line for people, on standard error, terminal or not.
 pub(crate) fn line(text: &str) {
-    eprintln!("{text}");
+    // A closed standard error is no reason to stop training.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

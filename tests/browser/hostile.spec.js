@@ -93,6 +93,26 @@ test('bad models get a sentence, and the good one works again', async ({ page })
   await expectNextFileWorks(page);
 });
 
+test('after a trap in the module the next file works', async ({ page }) => {
+  // What a panic or a runaway allocation of a demuxer ends in, made to happen on demand.
+  await page.route('**/pkg/motion_web.js', async (route) => {
+    const response = await route.fetch();
+    const trap = `
+      const open = Session.prototype.open;
+      Session.prototype.open = function (blob, name) {
+        if (name.startsWith('trap')) throw new WebAssembly.RuntimeError('unreachable');
+        return open.call(this, blob, name);
+      };`;
+    await route.fulfill({ response, body: await response.text() + trap });
+  });
+  await visit(page);
+  const found = await outcome(page, { name: 'trap.mp4', mimeType: 'video/mp4', buffer: readFileSync(demoFile) });
+  expect(found.state).toBe('error');
+  expect(found.text).toMatch(/The analysis stopped/);
+  expect(found.text, 'a sentence for people').not.toMatch(FOR_PROGRAMMERS);
+  await expectNextFileWorks(page);
+});
+
 test('every hostile file of the developers’ data is survived', async ({ page }) => {
   const files = sharedFiles('hostile');
   test.skip(files.length === 0, 'skipped: no ../shared/data/hostile');

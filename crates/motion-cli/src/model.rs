@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use motion_clip::{Frame, Preprocess, Sampling};
+use motion_net::config::MAXIMUM_PIXELS;
 use motion_net::{
     Config, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, StageMaps, Step, Weights,
     config, read_maps,
@@ -19,10 +20,6 @@ use crate::progress::Progress;
 pub(crate) type Backend = CpuBackend;
 /// One of its activations.
 pub(crate) type Tensor = <CpuBackend as motion_net::Backend>::Tensor;
-
-/// Pixels of one clip (frames x height x width) that are accepted: a dozen times the usual 8 x 224 x 224, so that
-/// a slip in a file gives a sentence and not the end of the machine's memory.
-const MAX_CLIP_PIXELS: usize = 1 << 26;
 /// Longest `config.json`, in bytes; 100,000 labels fit.
 const MAX_CONFIG: u64 = 1 << 24;
 
@@ -185,9 +182,9 @@ impl Model {
     pub(crate) fn run(&self, clip: &HostTensor, estimation: &Estimation, upto: Option<usize>) -> Result<Run> {
         if let &[_, t, height, width, _] = clip.shape.as_slice() {
             ensure!(
-                t.saturating_mul(height).saturating_mul(width) <= MAX_CLIP_PIXELS,
-                "out of memory: a clip of {t} x {height} x {width} pixels is more than the {MAX_CLIP_PIXELS} that are \
-                 accepted; use a smaller input_size or fewer frames"
+                t.saturating_mul(height).saturating_mul(width) <= MAXIMUM_PIXELS,
+                "out of memory: a clip of {t} x {height} x {width} pixels is more than the {MAXIMUM_PIXELS} that are \
+                 accepted; use smaller or fewer frames"
             );
         }
         let mut pass = self.net.begin(&self.backend, clip)?;

@@ -145,7 +145,7 @@ fn models_that_cannot_be_used() {
         .replace("\"input_size\": 64", "\"input_size\": 2048")
         .replace("[64, 64]", "[2048, 2048]");
     write_model(&path, &greedy, whole);
-    check(&["out of memory", "256 x 2048 x 2048"]);
+    check(&["config.json", "frames x input_size x input_size is 1073741824 pixels", "at most 33554432"]);
 }
 
 #[test]

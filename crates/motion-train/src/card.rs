@@ -9,7 +9,7 @@ use crate::learner::write_atomically;
 use crate::metrics::Evaluation;
 use crate::recipe::Recipe;
 
-/// Writes `README.md` into the model folder, and a copy of the recipe beside it.
+/// Writes `README.md`, with the recipe in it, into the model folder.
 ///
 /// # Errors
 /// When a file cannot be read or written.

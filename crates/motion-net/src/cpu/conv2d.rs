@@ -4,13 +4,13 @@
 //! - To learn, stored statistics: the same fold, made at every run in operations that lead the gradient back.
 //! - To learn, the batch's statistics: convolution, then batch norm with its activation.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor, Var};
 
 use super::batch_norm::{BatchNorm, moments};
-use super::dense::{self, Dense, Geometry};
-use super::depthwise::{self, Depthwise};
-use super::epilogue::AddActivate;
-use super::values::{activation, misshapen, tensor, values};
+use super::dense::{self, Geometry};
+use super::depthwise;
+use super::epilogue::{AddActivate, before};
+use super::values::{activation, misshapen, slice, tensor, values};
 use super::{failed, temporal_shift};
 use crate::backend::{Activation, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
 use crate::config::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
@@ -162,11 +162,8 @@ impl Conv {
     ) -> Result<Tensor> {
         let Folded { weight, bias } = folded;
         let bias = bias.contiguous()?;
-        Ok(if self.spec.depthwise {
-            x.apply_op3(weight, &bias, Depthwise { geometry, activation })?
-        } else {
-            x.apply_op3(weight, &bias, Dense { geometry, activation })?
-        })
+        let depthwise = self.spec.depthwise;
+        Ok(x.apply_op3(weight, &bias, Convolution { geometry, activation, depthwise })?)
     }
 
     fn with_batch_statistics(
@@ -197,6 +194,65 @@ impl Conv {
             Some(residual) => y.apply_op2(&residual, AddActivate(activation))?,
             None => y,
         })
+    }
+}
+
+/// activation(convolution(x, weight) + bias) with its way back.
+struct Convolution {
+    geometry: Geometry,
+    /// What follows the bias.
+    activation: Activation,
+    /// One filter per channel instead of one per pair of channels.
+    depthwise: bool,
+}
+
+impl CustomOp3 for Convolution {
+    fn name(&self) -> &'static str {
+        if self.depthwise { "depthwise" } else { "conv2d" }
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let convolve = if self.depthwise { depthwise::convolve } else { dense::convolve };
+        let out = convolve(
+            self.geometry,
+            slice(x, x_layout)?,
+            slice(weight, weight_layout)?,
+            slice(bias, bias_layout)?,
+            None,
+            self.activation,
+        )?;
+        Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let input_gradient = if self.depthwise { depthwise::input_gradient } else { dense::input_gradient };
+        let weight_gradient =
+            if self.depthwise { depthwise::weight_gradient } else { dense::weight_gradient };
+        let grad = before(grad, y, self.activation)?;
+        let grad = values(&grad)?;
+        let of = |wanted: &Tensor, work: &dyn Fn() -> candle_core::Result<Vec<f32>>| {
+            wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
+        };
+        Ok((
+            of(x, &|| input_gradient(self.geometry, &values(weight)?, &grad))?,
+            of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
+            of(bias, &|| Ok(dense::bias_gradient(self.geometry.output, &grad)))?,
+        ))
     }
 }
 

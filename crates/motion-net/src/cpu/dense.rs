@@ -4,12 +4,10 @@
 //! in the cache, and multiplied with the weight `[C', k*k*C]`. A 1x1 convolution of stride 1 needs no patches:
 //! the activation itself is the matrix. The way back lays them out again rather than keeping them.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
-
-use super::epilogue::{before, finish};
+use super::epilogue::finish;
 use super::gemm::{Matrix, multiply, multiply_add, multiply_into};
 use super::parallel::{for_pieces, sum_shares, threads, vectorised, with_scratch};
-use super::values::{slice, tensor, values, written, zeros};
+use super::values::{written, zeros};
 use crate::backend::Activation;
 
 /// Values of the patches, and of the output, that one task works on at a time: 1 MiB, half of a core's usual L2
@@ -223,58 +221,4 @@ pub(super) fn bias_gradient(channels: usize, grad: &[f32]) -> Vec<f32> {
             }
         });
     })
-}
-
-/// activation(convolution(x, weight) + bias) with its way back.
-pub(super) struct Dense {
-    /// Its lengths.
-    pub(super) geometry: Geometry,
-    /// What follows the bias.
-    pub(super) activation: Activation,
-}
-
-impl CustomOp3 for Dense {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let out = convolve(
-            self.geometry,
-            slice(x, x_layout)?,
-            slice(weight, weight_layout)?,
-            slice(bias, bias_layout)?,
-            None,
-            self.activation,
-        )?;
-        Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = before(grad, y, self.activation)?;
-        let grad = values(&grad)?;
-        let of = |wanted: &Tensor, work: &dyn Fn() -> candle_core::Result<Vec<f32>>| {
-            wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
-        };
-        Ok((
-            of(x, &|| input_gradient(self.geometry, &values(weight)?, &grad))?,
-            of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
-            of(bias, &|| Ok(bias_gradient(self.geometry.output, &grad)))?,
-        ))
-    }
 }

@@ -4,12 +4,10 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
-
-use super::dense::{Geometry, bias_gradient};
-use super::epilogue::{before, finish};
+use super::dense::Geometry;
+use super::epilogue::finish;
 use super::parallel::{sum_shares, vectorised};
-use super::values::{slice, tensor, values, written};
+use super::values::written;
 use crate::backend::Activation;
 
 /// The kernel's taps `(ky, y)` whose line `y` lies in the map, for the output line at `y * stride`.
@@ -139,7 +137,11 @@ pub(super) fn convolve(
 }
 
 /// Gradient of the activation: each position gathers from the outputs that read it.
-fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> candle_core::Result<Vec<f32>> {
+pub(super) fn input_gradient(
+    geometry: Geometry,
+    weight: &[f32],
+    grad: &[f32],
+) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
     let c = g.output;
     let (out_h, out_w, pad) = (g.out_h(), g.out_w(), g.kernel / 2);
@@ -161,7 +163,7 @@ fn input_gradient(geometry: Geometry, weight: &[f32], grad: &[f32]) -> candle_co
 }
 
 /// Gradient of the weight.
-fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
     let g = geometry;
     let c = g.output;
     let (out_h, out_w) = (g.out_h(), g.out_w());
@@ -188,58 +190,4 @@ fn weight_gradient(geometry: Geometry, x: &[f32], grad: &[f32]) -> Vec<f32> {
             }
         });
     })
-}
-
-/// activation(convolution(x, weight) + bias) with its way back.
-pub(super) struct Depthwise {
-    /// Its lengths.
-    pub(super) geometry: Geometry,
-    /// What follows the bias.
-    pub(super) activation: Activation,
-}
-
-impl CustomOp3 for Depthwise {
-    fn name(&self) -> &'static str {
-        "depthwise"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let out = convolve(
-            self.geometry,
-            slice(x, x_layout)?,
-            slice(weight, weight_layout)?,
-            slice(bias, bias_layout)?,
-            None,
-            self.activation,
-        )?;
-        Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = before(grad, y, self.activation)?;
-        let grad = values(&grad)?;
-        let of = |wanted: &Tensor, work: &dyn Fn() -> candle_core::Result<Vec<f32>>| {
-            wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
-        };
-        Ok((
-            of(x, &|| input_gradient(self.geometry, &values(weight)?, &grad))?,
-            of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
-            of(bias, &|| Ok(bias_gradient(self.geometry.output, &grad)))?,
-        ))
-    }
 }

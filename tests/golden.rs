@@ -10,7 +10,7 @@ use motion_net::backend::Statistics;
 use motion_net::config::{Estimation, Estimator};
 use motion_net::motion::MotionModule;
 use motion_net::weights::Loader;
-use motion_net::{Backend, Config, CpuBackend, HostTensor, Match, MsNet};
+use motion_net::{Backend, Config, CpuBackend, HostTensor, Match, Mode, MsNet};
 use motionlens_tests::compare::{Difference, Report, compare};
 use motionlens_tests::golden::{self, Case, channels_first, channels_last};
 use motionlens_tests::{now, repository};
@@ -117,7 +117,7 @@ fn module_tensors<B: Backend>(
     estimation: &Estimation,
 ) -> motion_net::Result<Tensors> {
     let mut ours = Tensors::new();
-    let motion = module.forward(b, x, frames, estimation, Statistics::Running)?;
+    let motion = module.forward(b, x, frames, estimation, Mode::EVAL)?;
     let reduced = module.reduce(b, x, Statistics::Running)?;
     let unit = b.unit_length(&reduced)?;
     let (first, second) = b.frame_pairs(&unit, frames)?;

@@ -6,6 +6,7 @@ use crate::backend::{Activation, Backend, Match, Statistics};
 use crate::config::{Estimation, MotionConfig, TRANSFORM_CHANNELS, TRANSFORM_KERNELS};
 use crate::fusion::FusionLayer;
 use crate::layers::{ConvNorm, dense, depthwise};
+use crate::net::Mode;
 use crate::weights::{ParameterSource, names};
 
 /// What a motion module finds.
@@ -15,6 +16,8 @@ pub struct Motion<T> {
     pub forward: Match<T>,
     /// From every next frame back to the one before, on the next frame's grid, where configured.
     pub backward: Option<Match<T>>,
+    /// What was compared: unit-length features of every frame and of the next one, `[B*(T-1), h, w, c]` each.
+    pub compared: (T, T),
     /// What enters the feature transform, the last pair repeated: `[B*T, h, w, 2 or 3 (or twice that)]`.
     pub displacement_tensor: T,
     /// The motion feature, `[B*T, h, w, C]`.
@@ -66,15 +69,15 @@ impl<B: Backend> MotionModule<B> {
         x: &B::Tensor,
         frames: usize,
         estimation: &Estimation,
-        statistics: Statistics,
+        mode: Mode,
     ) -> Result<Motion<B::Tensor>> {
-        let reduced = self.reduce(b, x, statistics)?;
+        let reduced = self.reduce(b, x, mode.reduction)?;
         let (now, next) = b.frame_pairs(&b.unit_length(&reduced)?, frames)?;
         let forward = b.match_frames(&now, &next, estimation)?;
         let backward = self.config.backward.then(|| b.match_frames(&next, &now, estimation)).transpose()?;
         let displacement_tensor = self.displacement_tensor(b, &forward, backward.as_ref(), frames)?;
-        let features = self.transform.forward(b, &displacement_tensor, statistics)?;
-        Ok(Motion { forward, backward, displacement_tensor, features })
+        let features = self.transform.forward(b, &displacement_tensor, mode.motion)?;
+        Ok(Motion { forward, backward, compared: (now, next), displacement_tensor, features })
     }
 
     /// Fewer channels for the correlation: 1x1 convolution, norm, ReLU; the features themselves without one.

@@ -13,7 +13,9 @@ use crate::{Error, Result};
 pub struct Mode {
     /// Statistics of the backbone's norms.
     pub backbone: Statistics,
-    /// Statistics of the motion modules' norms.
+    /// Statistics of the norms before the correlation: the motion modules' reductions.
+    pub reduction: Statistics,
+    /// Statistics of the motion modules' other norms.
     pub motion: Statistics,
     /// Share of the pooled features zeroed.
     pub dropout: f32,
@@ -21,7 +23,12 @@ pub struct Mode {
 
 impl Mode {
     /// Inference.
-    pub const EVAL: Self = Self { backbone: Statistics::Running, motion: Statistics::Running, dropout: 0.0 };
+    pub const EVAL: Self = Self {
+        backbone: Statistics::Running,
+        reduction: Statistics::Running,
+        motion: Statistics::Running,
+        dropout: 0.0,
+    };
 }
 
 /// MSNet: a backbone with motion modules after some of its stages.
@@ -151,7 +158,7 @@ impl<B: Backend> MsNet<B> {
         let (motion, output) = match module {
             None => (None, features.clone()),
             Some(module) => {
-                let motion = module.forward(b, &features, pass.frames, estimation, mode.motion)?;
+                let motion = module.forward(b, &features, pass.frames, estimation, mode)?;
                 let output = module.fuse(b, &features, &motion.features, mode.motion)?;
                 (Some(motion), output)
             }

@@ -256,6 +256,11 @@ pub mod names {
         backbone.stages().get(index).copied()
     }
 
+    /// Part of some motion module's channel reduction.
+    pub fn is_reduction(name: &str) -> bool {
+        name.starts_with("base_model.chnl_reduction")
+    }
+
     /// The shape under which the release stores a parameter: a ResNet's classifier is a Conv1d.
     pub fn published_shape(backbone: Backbone, name: &str, shape: &[usize]) -> Vec<usize> {
         let mut shape = shape.to_vec();
@@ -272,7 +277,7 @@ pub mod names {
 
     /// Part of some motion module.
     pub(crate) fn is_motion(name: &str) -> bool {
-        name.starts_with("base_model.chnl_reduction") || name.starts_with("base_model.flow_refinement")
+        is_reduction(name) || name.starts_with("base_model.flow_refinement")
     }
 }
 

@@ -18,20 +18,24 @@ pub(crate) fn write(
     recipe: &Recipe,
     recipe_path: &Path,
     test: &Evaluation,
-    validate_top1: f64,
+    best: f64,
     took: Duration,
 ) -> Result<()> {
     let text = std::fs::read_to_string(recipe_path).map_err(at(recipe_path))?;
-    write_atomically(&model.join("README.md"), card(recipe, &text, test, validate_top1, took).as_bytes())
+    write_atomically(&model.join("README.md"), card(recipe, &text, test, best, took).as_bytes())
 }
 
-fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, validate_top1: f64, took: Duration) -> String {
+fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, best: f64, took: Duration) -> String {
     let mut card = String::from("# Model card\n\n## Figures\n\n| | |\n|---|---|\n");
     let mut row = |name: &str, value: String| writeln!(card, "| {name} | {value} |").unwrap_or_default();
-    row("top-1, test clips", format!("{:.1} %", 100.0 * test.top1));
-    row("top-5, test clips", format!("{:.1} %", 100.0 * test.top5));
     row("test clips", test.clips.to_string());
-    row("top-1, validation clips (chose the epoch)", format!("{:.1} %", 100.0 * validate_top1));
+    if recipe.class_weight == 0.0 {
+        row("end-point error, validation clips (chose the epoch)", format!("{:.2} cells", -best));
+    } else {
+        row("top-1, test clips", format!("{:.1} %", 100.0 * test.top1));
+        row("top-5, test clips", format!("{:.1} %", 100.0 * test.top5));
+        row("top-1, validation clips (chose the epoch)", format!("{:.1} %", 100.0 * best));
+    }
     if let (Some(found), Some(zero)) = (test.epe_cells, test.zero_epe_cells) {
         row("end-point error, test clips", format!("{found:.2} cells (a map of zeros: {zero:.2})"));
     }
@@ -43,7 +47,13 @@ fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, validate_top1: f6
     if let Some(stage) = &recipe.freeze_until {
         let _ = writeln!(card, "Everything up to `{stage}` keeps those values; the rest is trained.");
     }
-    card += "It is trained by the class alone, as in the paper. The whole recipe, for `motionlens train --config`:\n\n```toml\n";
+    card += match recipe.guide {
+        None => "It is trained by the class alone, as in the paper (*faithful*).",
+        Some(_) => {
+            "Beside the class, the true flow of the rendered clips taught its displacement maps (*guided*; not in the paper)."
+        }
+    };
+    card += " The whole recipe, for `motionlens train --config`:\n\n```toml\n";
     card += recipe_text.trim_end();
     card += "\n```\n\n## Confusion matrix\n\nTest clips; a row is the truth, a column the answer, numbered as the rows.\n\n| |";
     for class in 0..test.confusion.len() {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use half::f16;
 use motion_net::backend::Statistics;
-use motion_net::{Config, CpuBackend, Estimation, HostTensor, Mode, MsNet, Weights};
+use motion_net::{Config, CpuBackend, Estimation, HostTensor, Mode, Motion, MsNet, Pass, Weights};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,12 +18,12 @@ use serde::Serialize;
 use crate::data::Data;
 use crate::error::{Error, Result, at};
 use crate::evaluate::{self, evaluate};
-use crate::metrics::{Confusion, Evaluation};
+use crate::metrics::{Confusion, EndPointError, Evaluation};
 use crate::optimizer::AdamW;
 use crate::parameters::Parameters;
 use crate::recipe::Recipe;
-use crate::synth::{CLASSES, Symmetry};
-use crate::{card, progress, trunk};
+use crate::synth::{CLASSES, FlowGrid, Symmetry};
+use crate::{card, guide, progress, trunk};
 
 /// One line of `log.jsonl`.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +32,9 @@ struct Epoch {
     loss: f64,
     train_top1: f64,
     validate_top1: f64,
+    /// Mean distance of the displacement maps from the truth, in cells, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validate_epe_cells: Option<f64>,
     secs: f64,
     clips_per_sec: f64,
 }
@@ -41,8 +44,9 @@ struct Epoch {
 pub struct Report {
     /// The model folder with the best epoch's weights.
     pub model: PathBuf,
-    /// Share of the validation clips that it classifies rightly.
-    pub validate_top1: f64,
+    /// Share of the validation clips that it classifies rightly; absent where only the maps learnt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validate_top1: Option<f64>,
     /// The test set, seen by nothing before.
     pub test: Evaluation,
 }
@@ -65,8 +69,10 @@ pub fn train(recipe_path: &Path, resume: bool) -> Result<Report> {
     let model = run.recipe.out.join("model");
     let data = Data::open(&run.recipe.test, run.config.frames)?;
     let test = evaluate(&model, &data)?;
-    card::write(&model, &run.recipe, recipe_path, &test, state.best, started.elapsed())?;
-    Ok(Report { model, validate_top1: state.best, test })
+    let best = state.best.unwrap_or_default();
+    card::write(&model, &run.recipe, recipe_path, &test, best, started.elapsed())?;
+    let validate_top1 = (run.recipe.class_weight > 0.0).then_some(best);
+    Ok(Report { model, validate_top1, test })
 }
 
 /// Everything that stays the same in a run.
@@ -85,7 +91,8 @@ struct Run {
 #[derive(Default)]
 struct Progress {
     epoch: usize,
-    best: f64,
+    /// Top-1 on the validation clips, or the maps' negative error where only they learn.
+    best: Option<f64>,
     optimizer: AdamW,
 }
 
@@ -94,7 +101,16 @@ struct Example {
     /// T, then the shape of one frame.
     shape: Vec<usize>,
     values: Vec<f16>,
+    /// For each motion module the true displacements on its grid, `[T-1, h, w, 2]` in cells, not finite where there is
+    /// none; empty where the data has no flow.
+    truth: Vec<Truth>,
     label: usize,
+}
+
+/// True displacements of a clip on one grid.
+struct Truth {
+    grid: [usize; 2],
+    cells: Vec<f16>,
 }
 
 /// One clip as a step sees it.
@@ -114,7 +130,6 @@ impl Look<'_> {
     fn values(&self) -> Vec<f32> {
         let &[_, height, width, channels] = self.example.shape.as_slice() else { return Vec::new() };
         let Symmetry { mirrored, upside_down, reversed } = self.seen;
-        let turned = |i: usize, length: usize, turn: bool| if turn { length - 1 - i } else { i };
         let mut values = Vec::with_capacity(self.frames * height * width * channels);
         for t in 0..self.frames {
             let t = self.start + turned(t, self.frames, reversed);
@@ -128,6 +143,32 @@ impl Look<'_> {
         }
         values
     }
+
+    /// True displacements on the grid of motion module `module` for each pair of the run, `[frames - 1, h, w, 2]`, from
+    /// the frame that was filmed first to the other: in a reversed look, from the next to the one before.
+    fn truth(&self, module: usize) -> Vec<f32> {
+        let Truth { grid: [height, width], cells } = &self.example.truth[module];
+        let Symmetry { mirrored, upside_down, reversed } = self.seen;
+        let mut truth = Vec::with_capacity((self.frames - 1) * height * width * 2);
+        for t in 0..self.frames - 1 {
+            let t = self.start + turned(t, self.frames - 1, reversed);
+            for y in 0..*height {
+                let y = turned(y, *height, upside_down);
+                for x in 0..*width {
+                    let at = 2 * ((t * height + y) * width + turned(x, *width, mirrored));
+                    let sign = |turn| if turn { -1.0 } else { 1.0 };
+                    truth.push(sign(mirrored) * cells[at].to_f32());
+                    truth.push(sign(upside_down) * cells[at + 1].to_f32());
+                }
+            }
+        }
+        truth
+    }
+}
+
+/// Position `i` of `length`, counted from the other end where turned.
+fn turned(i: usize, length: usize, turn: bool) -> usize {
+    if turn { length - 1 - i } else { i }
 }
 
 impl Run {
@@ -152,14 +193,14 @@ impl Run {
             })?),
         };
         let first = match &recipe.trunk {
-            None => Weights::default(),
+            None => recipe.first.as_deref().map_or_else(|| Ok(Weights::default()), stored)?,
             Some(_) if !config.backbone.is_mobilenet() || !config.expand_first_block => {
                 return Err(wrong("trunk is a MobileNetV2 with expand_first_block, the model is not".into()));
             }
             Some(folder) => trunk::read(folder)?,
         };
         let frozen = start.map_or(&[][..], |start| &stages[..=start]);
-        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.seed);
+        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.freeze_maps, recipe.seed);
         let backend = CpuBackend::new();
         let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
         let net = MsNet::build(&backend, config.clone(), &mut parameters)?;
@@ -169,6 +210,8 @@ impl Run {
     /// Renders or reads every clip once and keeps what the trained part of the network reads.
     fn examples(&self, spec: &crate::recipe::DataSpec, what: &'static str) -> Result<Vec<Example>> {
         let data = Data::open(spec, self.config.frames)?;
+        let grids = self.grids()?;
+        let preprocess = evaluate::preprocess(&self.config);
         let bar = progress::bar(what, data.count());
         let examples = (0..data.count())
             .into_par_iter()
@@ -182,13 +225,32 @@ impl Run {
                         (features.dims().to_vec(), features.flatten_all()?.to_vec1()?)
                     }
                 };
+                let truth = |&grid| {
+                    let pairs = sample.flow.iter().map(|flow| flow.to_grid(&preprocess, grid));
+                    Truth { grid, cells: pairs.flat_map(known).map(f16::from_f32).collect() }
+                };
+                let truth =
+                    if sample.flow.is_empty() { Vec::new() } else { grids.iter().map(truth).collect() };
                 bar.inc(1);
                 let values = values.into_iter().map(f16::from_f32).collect();
-                Ok(Example { shape, values, label: sample.label })
+                Ok(Example { shape, values, truth, label: sample.label })
             })
             .collect();
         bar.finish_and_clear();
         examples
+    }
+
+    /// (height, width) of each motion module's map: read off a pass over a black clip.
+    fn grids(&self) -> Result<Vec<[usize; 2]>> {
+        let (frames, side) = (self.config.frames, self.config.input_size);
+        let black = HostTensor::new([1, frames, side, side, 3], vec![0.0; frames * side * side * 3])?;
+        let pass = self.net.forward(&self.backend, &black, &self.estimation)?;
+        motions(&pass)
+            .map(|motion| {
+                let (_, height, width, _) = motion.forward.displacement.dims4()?;
+                Ok([height, width])
+            })
+            .collect()
     }
 
     fn epoch(&mut self, state: &mut Progress, train: &[Example], validate: &[Example]) -> Result<()> {
@@ -199,37 +261,47 @@ impl Run {
         let run = self.recipe.run_frames.map_or(self.config.frames, |run| run.clamp(2, self.config.frames));
         let steps = self.recipe.epochs * train.len().div_ceil(self.recipe.batch);
         let backbone = if self.recipe.batch_norms { Statistics::Batch } else { Statistics::Running };
-        let mode = Mode { backbone, motion: Statistics::Batch, dropout: self.recipe.dropout };
+        let reduction = if self.recipe.freeze_maps { Statistics::Running } else { Statistics::Batch };
+        let mode = Mode { backbone, reduction, motion: Statistics::Batch, dropout: self.recipe.dropout };
         let mut confusion = Confusion::new(self.config.classes());
         let mut loss_sum = 0.0;
         let bar = progress::bar("training", train.len());
         for batch in order.chunks(self.recipe.batch) {
             let batch: Vec<Look<'_>> =
                 batch.iter().map(|&i| self.random_look(&train[i], run, &mut random)).collect();
-            let logits = self.logits(&batch, mode)?;
-            let loss = self.loss(&logits, &batch)?;
+            let pass = self.pass(&batch, mode)?;
+            let mut loss = self.guide_loss(&pass, &batch)?;
+            if let Some(logits) = pass.logits() {
+                loss = (loss + (self.class_loss(logits, &batch)? * self.recipe.class_weight)?)?;
+                logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
+            }
             let value = loss.to_scalar::<f32>()?;
             if !value.is_finite() {
                 return Err(Error::Diverged { epoch: state.epoch + 1, loss: value });
             }
             state.optimizer.step(&self.parameters, &loss.backward()?, &self.recipe, steps)?;
             loss_sum += f64::from(value) * batch.len() as f64;
-            logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             bar.inc(batch.len() as u64);
         }
         bar.finish_and_clear();
         let secs = started.elapsed().as_secs_f64();
         state.epoch += 1;
+        let (validate_top1, validate_epe_cells) = self.figures(validate)?;
         let line = Epoch {
             epoch: state.epoch,
             loss: loss_sum / train.len() as f64,
             train_top1: confusion.top1(),
-            validate_top1: self.accuracy(validate)?,
+            validate_top1,
+            validate_epe_cells,
             secs,
             clips_per_sec: train.len() as f64 / secs,
         };
-        if line.validate_top1 >= state.best {
-            state.best = line.validate_top1;
+        let score = match self.recipe.class_weight == 0.0 {
+            true => -validate_epe_cells.unwrap_or(f64::INFINITY),
+            false => validate_top1,
+        };
+        if state.best.is_none_or(|best| score >= best) {
+            state.best = Some(score);
             self.save_model()?;
         }
         self.save_state(state)?;
@@ -253,7 +325,7 @@ impl Run {
         }
     }
 
-    fn logits(&self, batch: &[Look<'_>], mode: Mode) -> Result<Tensor> {
+    fn pass(&self, batch: &[Look<'_>], mode: Mode) -> Result<Pass<Tensor>> {
         let (frames, frame_shape) = (batch[0].frames, &batch[0].example.shape[1..]);
         let values = batch.par_iter().flat_map_iter(Look::values).collect();
         let shape = |lead: &[usize]| [lead, frame_shape].concat();
@@ -267,16 +339,16 @@ impl Run {
                 self.net.begin_at(start, features, frames)?
             }
         };
-        while self.net.advance(&self.backend, &mut pass, &self.estimation, mode)?.is_some() {}
-        pass.logits().cloned().ok_or_else(|| {
-            let (backend, message) = ("cpu", "a finished pass has no scores".to_owned());
-            motion_net::Error::Backend { backend, message }.into()
-        })
+        let modules = self.config.motion.as_ref().map_or(0, |motion| motion.stages.len());
+        let maps_only = self.recipe.class_weight == 0.0;
+        while !(maps_only && motions(&pass).count() == modules)
+            && self.net.advance(&self.backend, &mut pass, &self.estimation, mode)?.is_some()
+        {}
+        Ok(pass)
     }
 
     /// Cross entropy on the mean logits (published code), the truth smoothed.
-    /// Cross entropy on the mean logits (published code), the truth smoothed.
-    fn loss(&self, logits: &Tensor, batch: &[Look<'_>]) -> Result<Tensor> {
+    fn class_loss(&self, logits: &Tensor, batch: &[Look<'_>]) -> Result<Tensor> {
         let classes = self.config.classes();
         let smoothing = self.recipe.label_smoothing as f32;
         let mut truth = vec![smoothing / classes as f32; batch.len() * classes];
@@ -288,8 +360,37 @@ impl Run {
         Ok(((log * truth)?.sum_all()? * (-1.0 / batch.len() as f64))?)
     }
 
-    fn accuracy(&self, examples: &[Example]) -> Result<f64> {
+    /// The true flow's part, the mean over the motion modules; 0 where the recipe asks for none.
+    fn guide_loss(&self, pass: &Pass<Tensor>, batch: &[Look<'_>]) -> Result<Tensor> {
+        let mut sum = Tensor::new(0f32, &Device::Cpu)?;
+        let Some(guide) = &self.recipe.guide else { return Ok(sum) };
+        let modules = batch[0].example.truth.len();
+        for (module, motion) in motions(pass).take(modules).enumerate() {
+            let (now, next) = &motion.compared;
+            let pairs = pass.frames - 1;
+            // The truth runs from what was filmed first.
+            let ends = |later: bool| -> Result<Tensor> {
+                let of = |(i, look): (usize, &Look<'_>)| {
+                    let end = if look.seen.reversed == later { now } else { next };
+                    end.narrow(0, i * pairs, pairs)
+                };
+                Ok(Tensor::cat(
+                    &batch.iter().enumerate().map(of).collect::<candle_core::Result<Vec<_>>>()?,
+                    0,
+                )?)
+            };
+            let truth: Vec<f32> = batch.par_iter().flat_map_iter(|look| look.truth(module)).collect();
+            let loss =
+                guide::loss(&self.backend, (&ends(false)?, &ends(true)?), &truth, guide, &self.estimation)?;
+            sum = (sum + (loss / modules as f64)?)?;
+        }
+        Ok(sum)
+    }
+
+    /// Top-1 and the mean end-point error of the first motion module's maps.
+    fn figures(&self, examples: &[Example]) -> Result<(f64, Option<f64>)> {
         let mut confusion = Confusion::new(self.config.classes());
+        let mut epe = EndPointError::default();
         for batch in examples.chunks(self.recipe.batch) {
             let whole = |example| Look {
                 example,
@@ -299,10 +400,19 @@ impl Run {
                 label: example.label,
             };
             let batch: Vec<Look<'_>> = batch.iter().map(whole).collect();
-            let logits = self.logits(&batch, Mode::EVAL)?.to_vec2()?;
-            logits.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
+            let pass = self.pass(&batch, Mode::EVAL)?;
+            if let Some(logits) = pass.logits() {
+                logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
+            }
+            if let Some(motion) = motions(&pass).next().filter(|_| !batch[0].example.truth.is_empty()) {
+                let found = (&motion.forward.displacement * self.estimation.radius() as f64)?;
+                let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(0)).collect();
+                let counts: Vec<bool> =
+                    truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
+                epe.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
+            }
         }
-        Ok(confusion.top1())
+        Ok((confusion.top1(), epe.found_mean()))
     }
 
     fn save_model(&self) -> Result<()> {
@@ -320,7 +430,8 @@ impl Run {
             &out.join("optimizer.safetensors"),
             &state.optimizer.state()?.to_safetensors(false)?,
         )?;
-        let progress = format!("{{\"epoch\": {}, \"best\": {}}}\n", state.epoch, state.best);
+        let best = state.best.unwrap_or_default();
+        let progress = format!("{{\"epoch\": {}, \"best\": {best}}}\n", state.epoch);
         write_atomically(&out.join("progress.json"), progress.as_bytes())
     }
 
@@ -339,7 +450,7 @@ impl Run {
         })?;
         self.parameters.restore(&Weights::from_safetensors(&read("last.safetensors")?)?)?;
         let optimizer = AdamW::restore(&Weights::from_safetensors(&read("optimizer.safetensors")?)?)?;
-        Ok(Progress { epoch: stored.epoch, best: stored.best, optimizer })
+        Ok(Progress { epoch: stored.epoch, best: Some(stored.best), optimizer })
     }
 
     fn log(&self, line: &Epoch) -> Result<()> {
@@ -348,16 +459,34 @@ impl Run {
         let mut file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
         writeln!(file, "{json}").map_err(at(&path))?;
         progress::line(&format!(
-            "epoch {}/{}: loss {:.3}, top-1 {:.1} % in training, {:.1} % in validation, {:.1} clips/s",
+            "epoch {}/{}: loss {:.3}, top-1 {:.1} % in training, {:.1} % in validation{}, {:.1} clips/s",
             line.epoch,
             self.recipe.epochs,
             line.loss,
             100.0 * line.train_top1,
             100.0 * line.validate_top1,
+            line.validate_epe_cells.map_or(String::new(), |epe| format!(", maps off by {epe:.2} cells")),
             line.clips_per_sec
         ));
         Ok(())
     }
+}
+
+/// True displacements of one pair, not finite where a cell does not count.
+fn known(flow: FlowGrid) -> impl Iterator<Item = f32> {
+    let counts = flow.counts.into_iter().flat_map(|counts| [counts; 2]);
+    flow.cells.into_iter().zip(counts).map(|(d, counts)| if counts { d } else { f32::NAN })
+}
+
+/// What the motion modules of a finished pass found, in their order.
+fn motions(pass: &Pass<Tensor>) -> impl Iterator<Item = &Motion<Tensor>> {
+    (0..pass.stages.len()).filter_map(|index| pass.motion(index))
+}
+
+/// The tensors of a model folder.
+fn stored(folder: &Path) -> Result<Weights> {
+    let path = folder.join("model.safetensors");
+    Ok(Weights::from_safetensors(&std::fs::read(&path).map_err(at(&path))?)?)
 }
 
 /// Writes a file beside its place and moves it there: a reader sees the old one or the new one, never a part.

@@ -4,6 +4,7 @@ mod card;
 pub mod data;
 mod error;
 pub mod evaluate;
+pub mod guide;
 pub mod learner;
 pub mod metrics;
 pub mod optimizer;

@@ -72,7 +72,7 @@ impl Confusion {
             top5: share(self.top5, self.clips()),
             clips: self.clips(),
             per_class,
-            epe_cells: epe.mean(epe.found),
+            epe_cells: epe.found_mean(),
             zero_epe_cells: epe.mean(epe.zero),
             labels: labels.to_vec(),
             confusion: self.counts,
@@ -108,6 +108,11 @@ impl EndPointError {
             self.zero += f64::from(truth[0].hypot(truth[1]));
             self.cells += 1;
         }
+    }
+
+    /// The map's mean distance; absent where there was no truth.
+    pub fn found_mean(&self) -> Option<f64> {
+        self.mean(self.found)
     }
 
     /// Adds another sum.

@@ -29,15 +29,24 @@ pub struct Parameters {
     backbone: Backbone,
     first: Weights,
     frozen: Vec<&'static str>,
+    freeze_reductions: bool,
     random: ChaCha8Rng,
     parameters: BTreeMap<String, Parameter>,
 }
 
 impl Parameters {
-    /// `frozen`: stages whose parameters stay as they are.
-    pub fn new(backbone: Backbone, first: Weights, frozen: &[&'static str], seed: u64) -> Self {
+    /// `frozen`: stages whose parameters stay as they are; `freeze_reductions`: whether those of the motion modules'
+    /// channel reductions do.
+    pub fn new(
+        backbone: Backbone,
+        first: Weights,
+        frozen: &[&'static str],
+        freeze_reductions: bool,
+        seed: u64,
+    ) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
-        Self { backbone, first, frozen: frozen.to_vec(), random, parameters: BTreeMap::new() }
+        let frozen = frozen.to_vec();
+        Self { backbone, first, frozen, freeze_reductions, random, parameters: BTreeMap::new() }
     }
 
     /// The parameters by published name.
@@ -109,6 +118,7 @@ impl ParameterSource<CpuBackend> for Parameters {
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
         let variable = match stage {
             Some(stage) if self.frozen.contains(&stage) => None,
+            None if self.freeze_reductions && names::is_reduction(name) => None,
             _ => Some(Var::from_tensor(&tensor)?),
         };
         let tensor = variable.as_ref().map_or(tensor, |variable| variable.as_tensor().clone());

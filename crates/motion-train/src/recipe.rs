@@ -44,9 +44,17 @@ pub struct Recipe {
     /// recipe.
     #[serde(default)]
     pub trunk: Option<PathBuf>,
+    /// A model folder to start from, instead: what its network has by name, this one takes over; relative to the
+    /// recipe.
+    #[serde(default)]
+    pub first: Option<PathBuf>,
     /// Stages up to this one keep their first values; their features are computed once.
     #[serde(default)]
     pub freeze_until: Option<String>,
+    /// Whether what the motion modules compare keeps its first values too: with frozen stages before them, the maps
+    /// stay as they were in `first`.
+    #[serde(default)]
+    pub freeze_maps: bool,
     /// Frames of a random run of each clip that a training step sees; the whole clip where absent. Frames meet only
     /// in the motion modules and in the consensus, so without a temporal shift a run of a clip is like a clip.
     #[serde(default)]
@@ -59,6 +67,12 @@ pub struct Recipe {
     /// Whether the trained part of the backbone uses each batch's statistics in its norms; else the stored ones.
     #[serde(default)]
     pub batch_norms: bool,
+    /// Weight of the class in the loss; at 0 only the maps learn, and nothing after the last motion module runs.
+    #[serde(default = "one")]
+    pub class_weight: f64,
+    /// How the true flow teaches the displacement maps; by the class alone, as in the paper, where absent.
+    #[serde(default)]
+    pub guide: Option<Guide>,
     /// The training clips.
     pub train: DataSpec,
     /// Clips by which the best epoch is chosen.
@@ -67,6 +81,18 @@ pub struct Recipe {
     pub test: DataSpec,
     /// The model's `config.json`; `id2label` is filled in from the data.
     pub model: toml::Table,
+}
+
+/// The true flow's part of the loss (see [`crate::guide`]).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guide {
+    /// Weight of the true cell's cross entropy under the softmax of the correlation, in nats.
+    pub likelihood: f64,
+    /// What that softmax divides correlations by.
+    pub temperature: f64,
+    /// Weight of the shown displacement's distance from the true one, in cells.
+    pub end_point: f64,
 }
 
 /// Where clips come from.
@@ -106,6 +132,13 @@ impl Recipe {
         let base = path.parent().unwrap_or(Path::new(""));
         recipe.out = base.join(&recipe.out);
         recipe.trunk = recipe.trunk.map(|trunk| base.join(trunk));
+        recipe.first = recipe.first.map(|first| base.join(first));
+        if recipe.trunk.is_some() && recipe.first.is_some() {
+            return Err(wrong("both `trunk` and `first` say where to start; give one of them".into()));
+        }
+        if recipe.class_weight == 0.0 && recipe.guide.is_none() {
+            return Err(wrong("nothing to learn: class_weight is 0 and there is no [guide]".into()));
+        }
         for data in [&mut recipe.train, &mut recipe.validate, &mut recipe.test] {
             data.folder = data.folder.take().map(|folder| base.join(folder));
             if data.folder.is_none() && data.count == 0 {
@@ -122,6 +155,10 @@ impl Recipe {
             ("gradient_clip", recipe.gradient_clip, 1e-6, 1e9),
             ("dropout", f64::from(recipe.dropout), 0.0, 0.95),
             ("label_smoothing", recipe.label_smoothing, 0.0, 0.9),
+            ("class_weight", recipe.class_weight, 0.0, 1e3),
+            ("guide.likelihood", recipe.guide.map_or(0.0, |guide| guide.likelihood), 0.0, 1e3),
+            ("guide.temperature", recipe.guide.map_or(1.0, |guide| guide.temperature), 1e-3, 10.0),
+            ("guide.end_point", recipe.guide.map_or(0.0, |guide| guide.end_point), 0.0, 1e3),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(wrong(format!("{name} is {value}, expected {low} to {high}")));

@@ -30,7 +30,9 @@ impl Train {
         if self.json {
             return output::json(&report);
         }
-        output::line(&format!("validation: top-1 {:.1} %", 100.0 * report.validate_top1))?;
+        if let Some(top1) = report.validate_top1 {
+            output::line(&format!("validation: top-1 {:.1} %", 100.0 * top1))?;
+        }
         super::evaluate::tell(&report.test)?;
         output::line(&format!("written to {}", report.model.display()))
     }

@@ -55,13 +55,9 @@ impl<B: Backend> Residual<B> {
             Skip::Identity => Some(x),
             Skip::Projection(_) => projected.as_ref(),
         };
-        let mut y = x.clone();
-        for (i, conv) in self.convs.iter().enumerate() {
-            let shift = (i == 0 && self.shifted).then_some(frames);
-            let residual = if i + 1 == self.convs.len() { skip } else { None };
-            y = conv.forward_with(b, ConvInput { x: &y, shift, residual, statistics })?;
-        }
-        Ok(y)
+        let convs: Vec<&B::Conv> = self.convs.iter().map(ConvNorm::conv).collect();
+        let shift = self.shifted.then_some(frames);
+        b.conv_chain(&convs, ConvInput { x, shift, residual: skip, statistics })
     }
 }
 

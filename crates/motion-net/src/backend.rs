@@ -121,6 +121,22 @@ pub struct Match<T> {
     pub argmax: T,
 }
 
+/// A chain of convolutions as it is written: each result goes to memory.
+pub(crate) fn one_by_one<B: Backend + ?Sized>(
+    b: &B,
+    convs: &[&B::Conv],
+    input: ConvInput<'_, B::Tensor>,
+) -> Result<B::Tensor> {
+    let ConvInput { x, shift, residual, statistics } = input;
+    let mut y: Option<B::Tensor> = None;
+    for (i, conv) in convs.iter().enumerate() {
+        let shift = shift.filter(|_| i == 0);
+        let residual = residual.filter(|_| i + 1 == convs.len());
+        y = Some(b.conv2d(conv, ConvInput { x: y.as_ref().unwrap_or(x), shift, residual, statistics })?);
+    }
+    y.ok_or_else(|| Error::Backend { backend: b.name(), message: "a chain of no convolutions".into() })
+}
+
 /// The operations. Shapes are channels-last; N is the number of frames (or frame pairs).
 ///
 /// # Errors
@@ -156,6 +172,11 @@ pub trait Backend {
 
     /// activation(norm(convolution(shift(x)) + bias) + residual): `[N, H, W, C]` to `[N, H', W', C']`.
     fn conv2d(&self, conv: &Self::Conv, input: ConvInput<'_, Self::Tensor>) -> Result<Self::Tensor>;
+    /// Convolutions one after the other: the shift is the first one's, the residual the last one's. A backend may keep
+    /// what lies between out of memory.
+    fn conv_chain(&self, convs: &[&Self::Conv], input: ConvInput<'_, Self::Tensor>) -> Result<Self::Tensor> {
+        one_by_one(self, convs, input)
+    }
     /// Largest of each 3 x 3 window, stride 2, padding 1 (a ResNet's stem).
     fn max_pool(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
     /// The first C/8 channels come from the next frame, the next C/8 from the one before, zero at the clip's ends

@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicU64;
 
 use candle_core::{D, Device, Tensor};
 
-use crate::backend::{Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match};
+use crate::backend::{Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match, one_by_one};
 use crate::config::Estimation;
 use crate::{Error, Result};
 pub use conv2d::Conv;
@@ -113,6 +113,13 @@ impl Backend for CpuBackend {
 
     fn conv2d(&self, conv: &Conv, input: ConvInput<'_, Tensor>) -> Result<Tensor> {
         conv.forward(input)
+    }
+
+    fn conv_chain(&self, convs: &[&Conv], input: ConvInput<'_, Tensor>) -> Result<Tensor> {
+        match conv2d::bottleneck(convs, &input)? {
+            Some(y) => Ok(y),
+            None => one_by_one(self, convs, input),
+        }
     }
 
     fn max_pool(&self, x: &Tensor) -> Result<Tensor> {

@@ -45,15 +45,12 @@ impl<B: Backend> ConvNorm<B> {
     /// # Errors
     /// When the shapes do not fit or the backend fails.
     pub fn forward(&self, b: &B, x: &B::Tensor, statistics: Statistics) -> Result<B::Tensor> {
-        self.forward_with(b, ConvInput::new(x, statistics))
+        b.conv2d(&self.conv, ConvInput::new(x, statistics))
     }
 
-    /// The same with a temporal shift or a residual.
-    ///
-    /// # Errors
-    /// When the shapes do not fit or the backend fails.
-    pub fn forward_with(&self, b: &B, input: ConvInput<'_, B::Tensor>) -> Result<B::Tensor> {
-        b.conv2d(&self.conv, input)
+    /// The backend's own.
+    pub fn conv(&self) -> &B::Conv {
+        &self.conv
     }
 }
 

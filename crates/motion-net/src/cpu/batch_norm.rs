@@ -1,8 +1,9 @@
 //! Batch norm with the batch's own statistics: `[N, H, W, C]` in and out, its activation fused.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
+use motion_kernels::Limits;
 
-use super::epilogue::{Limits, PIECE};
+use super::epilogue::{PIECE, limits, pass};
 use super::parallel::{for_pieces, sum_shares, vectorised};
 use super::values::{slice, tensor, values, zeros};
 use crate::backend::Activation;
@@ -72,7 +73,7 @@ impl BatchNorm {
     pub(super) fn new(moments: &Moments, activation: Activation) -> Self {
         let inverse =
             moments.variance.iter().map(|v| (1.0 / (f64::from(*v) + BATCH_NORM_EPSILON).sqrt()) as f32);
-        Self { mean: moments.mean.clone(), inverse: inverse.collect(), limits: activation.into() }
+        Self { mean: moments.mean.clone(), inverse: inverse.collect(), limits: limits(activation) }
     }
 
     /// (factor, term) of each channel: normalised and scaled is `factor * x + term`.
@@ -107,7 +108,7 @@ impl CustomOp3 for BatchNorm {
             vectorised(|| {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
                     for (((y, x), factor), term) in y.iter_mut().zip(x).zip(&factor).zip(&term) {
-                        *y = limits.activate(x * factor + term);
+                        *y = limits.apply(x * factor + term);
                     }
                 }
             });
@@ -149,7 +150,7 @@ impl CustomOp3 for BatchNorm {
                         let (shifts, scales, g) =
                             (&mut shifts[..x.len()], &mut scales[..x.len()], &g[..x.len()]);
                         for c in 0..x.len() {
-                            let g = limits.pass(g[c], x[c] * factor[c] + term[c]);
+                            let g = pass(limits, g[c], x[c] * factor[c] + term[c]);
                             shifts[c] += g;
                             scales[c] += g * (x[c] - mean[c]);
                         }
@@ -179,7 +180,7 @@ impl CustomOp3 for BatchNorm {
                         let (factor, term, out) = (&factor[..x.len()], &term[..x.len()], &mut out[..x.len()]);
                         let (slope, offset, g) = (&slope[..x.len()], &offset[..x.len()], &g[..x.len()]);
                         for c in 0..x.len() {
-                            let g = limits.pass(g[c], x[c] * factor[c] + term[c]);
+                            let g = pass(limits, g[c], x[c] * factor[c] + term[c]);
                             out[c] = factor[c] * g - (slope[c] * x[c] + offset[c]);
                         }
                     }

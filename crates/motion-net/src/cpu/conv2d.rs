@@ -9,8 +9,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor, V
 use super::batch_norm::{BatchNorm, moments};
 use super::dense::{self, Geometry};
 use super::depthwise;
-use super::epilogue::{AddActivate, before};
-use super::values::{activation, misshapen, slice, tensor, values};
+use super::epilogue::{AddActivate, before, limits};
+use super::values::{activation, filled, misshapen, slice, tensor, values};
 use super::{failed, temporal_shift};
 use crate::backend::{Activation, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
 use crate::config::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
@@ -20,7 +20,7 @@ use crate::{Error, Result};
 pub struct Conv {
     spec: ConvSpec,
     /// Norm folded in, weight packed: what inference runs on. Absent where something is to be learnt.
-    folded: Option<Folded>,
+    ready: Option<Ready>,
     /// What it was made of, for the batch's statistics and for learning.
     weight: Tensor,
     bias: Tensor,
@@ -31,6 +31,12 @@ pub struct Conv {
 struct Folded {
     weight: Tensor,
     bias: Tensor,
+}
+
+/// A convolution of which nothing is to be learnt.
+enum Ready {
+    Dense(motion_kernels::Conv),
+    Depthwise(motion_kernels::Depthwise),
 }
 
 impl Conv {
@@ -68,9 +74,17 @@ impl Conv {
         let bias = bias.map_or_else(|| Tensor::zeros(output, DType::F32, &Device::Cpu), Ok)?;
         let learnt = [&weight, &bias].into_iter().chain(norm.iter().flat_map(|n| [&n.scale, &n.shift]));
         let learnt = learnt.into_iter().any(Tensor::track_op);
-        let mut conv = Self { spec, folded: None, weight, bias, norm };
+        let mut conv = Self { spec, ready: None, weight, bias, norm };
         if !learnt {
-            conv.folded = Some(conv.fold()?);
+            let folded = conv.fold()?;
+            let (weight, bias) = (values(&folded.weight)?, values(&folded.bias)?);
+            let shape = motion_kernels::Shape { input, output, kernel, stride };
+            let ready = match depthwise {
+                true => Ready::Depthwise(motion_kernels::Depthwise::new(shape, &weight, &bias)),
+                false => Ready::Dense(motion_kernels::Conv::new(shape, &weight, &bias)),
+            };
+            drop((weight, bias));
+            conv.ready = Some(ready);
         }
         Ok(conv)
     }
@@ -110,18 +124,44 @@ impl Conv {
         {
             return Err(misshapen("conv2d residual", residual, format!("{:?}", geometry.out_shape())));
         }
-        let x = match input.shift {
-            Some(frames) => temporal_shift::temporal_shift(input.x, frames)?,
-            None => input.x.contiguous()?,
-        };
         let residual = input.residual.map(Tensor::contiguous).transpose()?;
-        match (&self.norm, input.statistics) {
-            (Some(norm), Statistics::Batch) => self.with_batch_statistics(geometry, &x, residual, norm),
-            _ => match &self.folded {
-                Some(folded) => self.run(geometry, &x, residual, folded),
-                None => self.run(geometry, &x, residual, &self.fold()?),
-            },
+        let shifted = |x: &Tensor| match input.shift {
+            Some(frames) => temporal_shift::temporal_shift(x, frames),
+            None => Ok(x.contiguous()?),
+        };
+        if let Some(norm) = self.norm.as_ref().filter(|_| input.statistics == Statistics::Batch) {
+            return self.with_batch_statistics(geometry, &shifted(input.x)?, residual, norm);
         }
+        let Some(ready) = self.ready(&input) else {
+            return self.run(geometry, &shifted(input.x)?, residual, &self.fold()?);
+        };
+        let residual = residual.as_ref().map(values).transpose()?;
+        let (size, limits) = ([n, h, w], limits(self.spec.activation));
+        let length = geometry.out_shape().iter().product();
+        let out = match ready {
+            Ready::Dense(conv) => {
+                if let Some(frames) = input.shift {
+                    temporal_shift::check(input.x, frames)?;
+                }
+                let x = input.x.contiguous()?;
+                let (x, shift, residual) = (values(&x)?, input.shift, residual.as_deref());
+                let input = motion_kernels::ConvInput { x: &x, size, shift, residual, limits };
+                filled(length, |out| conv.run(input, out))?
+            }
+            Ready::Depthwise(conv) => {
+                let x = shifted(input.x)?;
+                let x = values(&x)?;
+                filled(length, |out| conv.run(&x, size, residual.as_deref(), limits, out))?
+            }
+        };
+        Ok(tensor(out, &geometry.out_shape())?)
+    }
+
+    /// What runs where nothing is to be learnt.
+    fn ready(&self, input: &ConvInput<'_, Tensor>) -> Option<&Ready> {
+        let batch = self.norm.is_some() && input.statistics == Statistics::Batch;
+        let tracked = [input.x].into_iter().chain(input.residual).any(Tensor::track_op);
+        self.ready.as_ref().filter(|_| !batch && !tracked)
     }
 
     fn run(
@@ -131,26 +171,12 @@ impl Conv {
         residual: Option<Tensor>,
         folded: &Folded,
     ) -> Result<Tensor> {
-        let tracked = [x, &folded.weight, &folded.bias].into_iter().chain(&residual).any(Tensor::track_op);
-        if tracked {
-            let inner = if residual.is_some() { Activation::None } else { self.spec.activation };
-            let sum = self.convolve(geometry, inner, x, folded)?;
-            return Ok(match residual {
-                Some(residual) => sum.apply_op2(&residual, AddActivate(self.spec.activation))?,
-                None => sum,
-            });
-        }
-        let convolve = if self.spec.depthwise { depthwise::convolve } else { dense::convolve };
-        let residual = residual.as_ref().map(values).transpose()?;
-        let out = convolve(
-            geometry,
-            &values(x)?,
-            &values(&folded.weight)?,
-            &values(&folded.bias)?,
-            residual.as_deref(),
-            self.spec.activation,
-        )?;
-        Ok(tensor(out, &geometry.out_shape())?)
+        let inner = if residual.is_some() { Activation::None } else { self.spec.activation };
+        let sum = self.convolve(geometry, inner, x, folded)?;
+        Ok(match residual {
+            Some(residual) => sum.apply_op2(&residual, AddActivate(self.spec.activation))?,
+            None => sum,
+        })
     }
 
     fn convolve(
@@ -197,6 +223,56 @@ impl Conv {
     }
 }
 
+/// MobileNetV2's block in one go; `None` where these convolutions are none, or something is to be learnt.
+pub(super) fn bottleneck(convs: &[&Conv], input: &ConvInput<'_, Tensor>) -> Result<Option<Tensor>> {
+    let (expand, depthwise, project) = match *convs {
+        [depthwise, project] => (None, depthwise, project),
+        [expand, depthwise, project] => (Some(expand), depthwise, project),
+        _ => return Ok(None),
+    };
+    let pointwise = |conv: &Conv| match conv.ready(input) {
+        Some(Ready::Dense(dense)) => dense.is_pointwise(),
+        _ => false,
+    };
+    let Some(Ready::Depthwise(filters)) = depthwise.ready(input) else { return Ok(None) };
+    let fits = expand.is_none_or(|expand| pointwise(expand) && expand.spec.output == depthwise.spec.input);
+    let fits = fits && pointwise(project) && project.spec.input == depthwise.spec.output;
+    let first = expand.unwrap_or(depthwise);
+    let [n, h, w, c] = activation("bottleneck", input.x)?;
+    let ConvSpec { kernel, stride, .. } = depthwise.spec;
+    let geometry = Geometry { n, h, w, input: c, output: project.spec.output, kernel, stride };
+    let shape = geometry.out_shape();
+    let fits = fits
+        && c == first.spec.input
+        && input.residual.is_none_or(|residual| residual.dims() == shape)
+        && (expand.is_some() || input.shift.is_none());
+    // What does not fit is refused where each of them runs.
+    let (true, Some(Ready::Dense(project_ready))) = (fits, &project.ready) else { return Ok(None) };
+    let expand = match expand.map(|expand| (&expand.ready, expand.spec.activation)) {
+        Some((Some(Ready::Dense(dense)), activation)) => Some((dense, limits(activation))),
+        _ => None,
+    };
+    if let Some(frames) = input.shift {
+        temporal_shift::check(input.x, frames)?;
+    }
+    let x = input.x.contiguous()?;
+    let residual = input.residual.map(Tensor::contiguous).transpose()?;
+    let (x, residual) = (values(&x)?, residual.as_ref().map(values).transpose()?);
+    let block = motion_kernels::Bottleneck {
+        expand,
+        depthwise: (filters, limits(depthwise.spec.activation)),
+        project: project_ready,
+    };
+    let input = motion_kernels::ConvInput {
+        x: &x,
+        size: [n, h, w],
+        shift: input.shift,
+        residual: residual.as_deref(),
+        limits: limits(project.spec.activation),
+    };
+    Ok(Some(tensor(filled(shape.iter().product(), |out| block.run(input, out))?, &shape)?))
+}
+
 /// activation(convolution(x, weight) + bias) with its way back.
 struct Convolution {
     geometry: Geometry,
@@ -226,7 +302,6 @@ impl CustomOp3 for Convolution {
             slice(x, x_layout)?,
             slice(weight, weight_layout)?,
             slice(bias, bias_layout)?,
-            None,
             self.activation,
         )?;
         Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))

@@ -1,13 +1,13 @@
-//! Dense convolution as a matrix product: `[N, H, W, C]` in, `[N, H', W', C']` out.
+//! Dense convolution and its way back: `[N, H, W, C]` in, `[N, H', W', C']` out.
 //!
-//! The windows of a band of output lines are laid out as the rows of a matrix (`patches`), small enough to stay
-//! in the cache, and multiplied with the weight `[C', k*k*C]`. A 1x1 convolution of stride 1 needs no patches:
-//! the activation itself is the matrix. The way back lays them out again rather than keeping them.
+//! The way back is matrix products: the windows of a band of output lines are laid out as the rows of a matrix
+//! (`patches`), small enough to stay in the cache. A 1x1 convolution of stride 1 needs no patches: the activation
+//! itself is the matrix. With stride 1 the gradient of the activation is a convolution again.
 
-use super::epilogue::finish;
+use super::epilogue::limits;
 use super::gemm::{Matrix, multiply, multiply_add, multiply_into};
 use super::parallel::{for_pieces, sum_shares, threads, vectorised, with_scratch};
-use super::values::{written, zeros};
+use super::values::{filled, written, zeros};
 use crate::backend::Activation;
 
 /// Values of the patches, and of the output, that one task works on at a time: 1 MiB, half of a core's usual L2
@@ -54,6 +54,11 @@ impl Geometry {
     /// Length of the output's axes.
     pub(super) fn out_shape(&self) -> [usize; 4] {
         [self.n, self.out_h(), self.out_w(), self.output]
+    }
+
+    pub(super) fn shape(&self) -> motion_kernels::Shape {
+        let Self { input, output, kernel, stride, .. } = *self;
+        motion_kernels::Shape { input, output, kernel, stride }
     }
 
     /// Values of one window.
@@ -120,35 +125,19 @@ impl Geometry {
     }
 }
 
-/// activation(convolution(x) + bias + residual); weight `[C', k*k*C]`.
+/// activation(convolution(x) + bias); weight `[C', k*k*C]`, packed for this once.
 pub(super) fn convolve(
     geometry: Geometry,
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
-    residual: Option<&[f32]>,
     activation: Activation,
 ) -> candle_core::Result<Vec<f32>> {
-    let g = geometry;
-    let weight = Matrix::new(weight, g.output, g.window()).transposed();
-    let lines = g.n * g.out_h();
-    let band = g.band_lines(lines);
-    let size = band * g.out_w() * g.output;
-    written(g.positions() * g.output, size, |i, out| {
-        let positions = out.len() / g.output;
-        let out = if g.pointwise() {
-            let start = i * band * g.out_w();
-            let x = &x[start * g.input..(start + positions) * g.input];
-            multiply_into(Matrix::new(x, positions, g.input), weight, out)
-        } else {
-            with_scratch(positions * g.window(), |patches| {
-                g.lay_out(x, i * band, patches);
-                multiply_into(Matrix::new(patches, positions, g.window()), weight, out)
-            })
-        };
-        finish(out, bias, residual.map(|r| &r[i * size..i * size + out.len()]), activation);
-        out
-    })
+    let size = [geometry.n, geometry.h, geometry.w];
+    let limits = limits(activation);
+    let input = motion_kernels::ConvInput { x, size, shift: None, residual: None, limits };
+    let conv = motion_kernels::Conv::once(geometry.shape(), weight, bias);
+    filled(geometry.out_shape().iter().product(), |out| conv.run(input, out))
 }
 
 /// Gradient of the weight: patches^T grad, summed over all positions.
@@ -183,6 +172,20 @@ pub(super) fn input_gradient(
     grad: &[f32],
 ) -> candle_core::Result<Vec<f32>> {
     let g = geometry;
+    if g.kernel > 1 && g.stride == 1 {
+        // A convolution of the gradient, with each filter turned about and the channels changing places.
+        let taps = g.kernel * g.kernel;
+        let mut turned = vec![0.0; weight.len()];
+        for (o, filter) in weight.chunks_exact(g.window()).enumerate() {
+            for (tap, values) in filter.chunks_exact(g.input).enumerate() {
+                for (i, value) in values.iter().enumerate() {
+                    turned[(i * taps + taps - 1 - tap) * g.output + o] = *value;
+                }
+            }
+        }
+        let back = Geometry { input: g.output, output: g.input, ..g };
+        return convolve(back, grad, &turned, &vec![0.0; g.input], Activation::None);
+    }
     let weight = Matrix::new(weight, g.output, g.window());
     let length = g.n * g.h * g.w * g.input;
     if g.pointwise() {

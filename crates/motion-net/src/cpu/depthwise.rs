@@ -5,9 +5,9 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::dense::Geometry;
-use super::epilogue::finish;
+use super::epilogue::limits;
 use super::parallel::{sum_shares, vectorised};
-use super::values::written;
+use super::values::{filled, written};
 use crate::backend::Activation;
 
 /// The kernel's taps `(ky, y)` whose line `y` lies in the map, for the output line at `y * stride`.
@@ -104,36 +104,17 @@ fn line_of_sums<'a>(
     unsafe { sums.assume_init_mut() }
 }
 
-/// activation(convolution(x) + bias + residual).
+/// activation(convolution(x) + bias); weight `[k, k, C]`.
 pub(super) fn convolve(
     geometry: Geometry,
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
-    residual: Option<&[f32]>,
     activation: Activation,
 ) -> candle_core::Result<Vec<f32>> {
-    let g = geometry;
-    let c = g.output;
-    let (out_h, out_w, pad) = (g.out_h(), g.out_w(), g.kernel / 2);
-    let size = out_w * c;
-    // Output columns whose window lies in the map.
-    let inside = pad.div_ceil(g.stride)..(g.w.saturating_sub(pad)).div_ceil(g.stride);
-    written(g.positions() * c, size, |line, out| {
-        let (n, y) = (line / out_h, line % out_h);
-        let out = vectorised(|| {
-            line_of_sums(out, c, x, weight, (inside.clone(), g.stride * c), |column, terms| {
-                for (ky, y) in taps(y * g.stride, g.kernel, g.h) {
-                    terms.extend(
-                        taps(column * g.stride, g.kernel, g.w)
-                            .map(|(kx, x)| (((n * g.h + y) * g.w + x) * c, (ky * g.kernel + kx) * c)),
-                    );
-                }
-            })
-        });
-        finish(out, bias, residual.map(|r| &r[line * size..(line + 1) * size]), activation);
-        out
-    })
+    let size = [geometry.n, geometry.h, geometry.w];
+    let conv = motion_kernels::Depthwise::new(geometry.shape(), weight, bias);
+    filled(geometry.out_shape().iter().product(), |out| conv.run(x, size, None, limits(activation), out))
 }
 
 /// Gradient of the activation: each position gathers from the outputs that read it.

@@ -1,6 +1,7 @@
-//! What follows a convolution's sum: bias, residual, activation; and the way back through an activation.
+//! What follows a convolution's sum where something is to be learnt: residual and activation, and the way back.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use motion_kernels::Limits;
 
 use super::parallel::{for_pieces, vectorised};
 use super::values::{slice, tensor, values, zeros};
@@ -10,56 +11,18 @@ use crate::backend::Activation;
 pub(super) const PIECE: usize = 16 * 1024;
 
 /// Every activation here cuts values off below and above: the same loop runs them all, without a branch.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    low: f32,
-    high: f32,
-}
-
-impl From<Activation> for Limits {
-    fn from(activation: Activation) -> Self {
-        match activation {
-            Activation::None => Self { low: f32::NEG_INFINITY, high: f32::INFINITY },
-            Activation::Relu => Self { low: 0.0, high: f32::INFINITY },
-            Activation::Relu6 => Self { low: 0.0, high: 6.0 },
-        }
+pub(super) fn limits(activation: Activation) -> Limits {
+    match activation {
+        Activation::None => Limits::NONE,
+        Activation::Relu => Limits::RELU,
+        Activation::Relu6 => Limits::RELU6,
     }
 }
 
-impl Limits {
-    /// The activation of one value. What is no number stays so.
-    #[inline(always)]
-    pub(super) fn activate(self, x: f32) -> f32 {
-        let x = if x < self.low { self.low } else { x };
-        if x > self.high { self.high } else { x }
-    }
-
-    /// The gradient passes where the activation gave `y`, if that is no limit (at a kink neither, as in PyTorch).
-    #[inline(always)]
-    pub(super) fn pass(self, grad: f32, y: f32) -> f32 {
-        if (y > self.low) & (y < self.high) { grad } else { 0.0 }
-    }
-}
-
-/// In place, over whole positions: `y = activation(y + bias + residual)`.
-pub(super) fn finish(y: &mut [f32], bias: &[f32], residual: Option<&[f32]>, activation: Activation) {
-    let (limits, channels) = (Limits::from(activation), bias.len());
-    vectorised(|| match residual {
-        None => {
-            for y in y.chunks_exact_mut(channels) {
-                for (y, bias) in y.iter_mut().zip(bias) {
-                    *y = limits.activate(*y + bias);
-                }
-            }
-        }
-        Some(residual) => {
-            for (y, residual) in y.chunks_exact_mut(channels).zip(residual.chunks_exact(channels)) {
-                for ((y, bias), residual) in y.iter_mut().zip(bias).zip(residual) {
-                    *y = limits.activate(*y + bias + residual);
-                }
-            }
-        }
-    });
+/// The gradient passes where the activation gave `y`, if that is no limit (at a kink neither, as in PyTorch).
+#[inline(always)]
+pub(super) fn pass(limits: Limits, grad: f32, y: f32) -> f32 {
+    if (y > limits.low) & (y < limits.high) { grad } else { 0.0 }
 }
 
 /// The gradient before the activation, from the gradient after it and what came out.
@@ -68,14 +31,14 @@ pub(super) fn before(grad: &Tensor, y: &Tensor, activation: Activation) -> candl
     if activation == Activation::None {
         return Ok(grad);
     }
-    let (g, y, limits) = (values(&grad)?, values(y)?, Limits::from(activation));
+    let (g, y, limits) = (values(&grad)?, values(y)?, limits(activation));
     let mut masked = zeros(g.len())?;
     for_pieces(&mut masked, PIECE, |i, masked| {
         let range = i * PIECE..i * PIECE + masked.len();
         let (g, y) = (&g[range.clone()], &y[range]);
         vectorised(|| {
             for ((masked, g), y) in masked.iter_mut().zip(g).zip(y) {
-                *masked = limits.pass(*g, *y);
+                *masked = pass(limits, *g, *y);
             }
         });
     });
@@ -97,14 +60,14 @@ impl CustomOp2 for AddActivate {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (a, b, limits) = (slice(a, a_layout)?, slice(b, b_layout)?, Limits::from(self.0));
+        let (a, b, limits) = (slice(a, a_layout)?, slice(b, b_layout)?, limits(self.0));
         let mut sum = zeros(a.len())?;
         for_pieces(&mut sum, PIECE, |i, sum| {
             let range = i * PIECE..i * PIECE + sum.len();
             let (a, b) = (&a[range.clone()], &b[range]);
             vectorised(|| {
                 for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
-                    *sum = limits.activate(a + b);
+                    *sum = limits.apply(a + b);
                 }
             });
         });

@@ -10,12 +10,18 @@ use crate::config::SHIFT_DIVISOR;
 
 /// See [`crate::Backend::temporal_shift`].
 pub(super) fn temporal_shift(x: &Tensor, frames: usize) -> Result<Tensor> {
+    check(x, frames)?;
+    Ok(x.contiguous()?.apply_op1(Shift { frames, back: false })?)
+}
+
+/// Whether the channels of whole clips of so many frames can be shifted.
+pub(super) fn check(x: &Tensor, frames: usize) -> Result<()> {
     let [_, _, _, channels] = activation("temporal_shift", x)?;
     clips("temporal_shift", x, frames)?;
     if !channels.is_multiple_of(SHIFT_DIVISOR) {
         return Err(misshapen("temporal_shift", x, format!("a multiple of {SHIFT_DIVISOR} channels")));
     }
-    Ok(x.contiguous()?.apply_op1(Shift { frames, back: false })?)
+    Ok(())
 }
 
 struct Shift {

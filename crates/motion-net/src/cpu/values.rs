@@ -83,6 +83,19 @@ pub(super) fn written(
     Ok(values)
 }
 
+/// So many values, written by `work`, all of them. Fails as [`zeros`] does.
+pub(super) fn filled(
+    length: usize,
+    work: impl FnOnce(&mut [MaybeUninit<f32>]),
+) -> candle_core::Result<Vec<f32>> {
+    let mut values: Vec<f32> = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| out_of_memory(length))?;
+    work(&mut values.spare_capacity_mut()[..length]);
+    // SAFETY: there is room for so many, and they have been written.
+    unsafe { values.set_len(length) };
+    Ok(values)
+}
+
 /// So many zeros, or an error where there is no memory for them (a browser's module has 4 GiB at most; plain
 /// `vec!` would end the program).
 pub(super) fn zeros(length: usize) -> candle_core::Result<Vec<f32>> {

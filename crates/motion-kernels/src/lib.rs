@@ -1,0 +1,21 @@
+//! The network's operations on plain slices of f32, channels-last: `[N, H, W, C]` in, `[N, H', W', C']` out.
+//!
+//! Written once over a small face on vector instructions ([`simd`]) and compiled for each processor; which one runs
+//! is decided on the machine ([`Level::best`]). Every output value is the same sum in the same order on any number
+//! of threads. No tensor library: candle's tensors, or anything else, borrow these.
+
+mod bottleneck;
+mod conv;
+mod depthwise;
+mod direct;
+mod parallel;
+mod scratch;
+mod shape;
+mod simd;
+mod winograd;
+
+pub use bottleneck::Bottleneck;
+pub use conv::{Conv, ConvInput};
+pub use depthwise::Depthwise;
+pub use shape::{Limits, Shape};
+pub use simd::Level;

@@ -1,0 +1,335 @@
+//! One small face on the vector instructions of every processor: what a kernel is written in, once.
+
+/// Vectors of f32 of one instruction set.
+///
+/// # Safety
+/// Every method may be called only where the instruction set is there ([`Level::available`]), and inside a function
+/// compiled for it, or it is slow. Pointers must be good for [`Simd::LANES`] values.
+pub(crate) trait Simd {
+    /// Values in a vector.
+    const LANES: usize;
+    type Vector: Copy;
+
+    unsafe fn splat(value: f32) -> Self::Vector;
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    unsafe fn store(to: *mut f32, vector: Self::Vector);
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// c - a * b, rounded once or twice.
+    unsafe fn neg_mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// a * b + c, rounded once or twice.
+    unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The smaller one; `b` where they cannot be compared.
+    unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The larger one; `b` where they cannot be compared.
+    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+}
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Plain arithmetic, one value at a time: for processors without anything else, and to test the others against.
+    Scalar,
+    /// x86-64 with AVX2 and FMA: 8 values.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// x86-64 with AVX-512F: 16 values.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 64-bit ARM: 4 values.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// WebAssembly: 4 values.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
+}
+
+impl Level {
+    /// What this machine has, from the slowest to the fastest.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "some processors have nothing to add")]
+        let mut levels = vec![Self::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                levels.push(Self::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                levels.push(Self::Avx512);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        levels.push(Self::Neon);
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        levels.push(Self::Simd128);
+        levels
+    }
+
+    /// The fastest that this machine has.
+    pub fn best() -> Self {
+        static BEST: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
+        *BEST.get_or_init(|| Self::available().last().copied().unwrap_or(Self::Scalar))
+    }
+}
+
+/// Plain arithmetic.
+pub(crate) struct Scalar;
+
+impl Simd for Scalar {
+    const LANES: usize = 1;
+    type Vector = f32;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> f32 {
+        value
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> f32 {
+        // SAFETY: promised by the caller.
+        unsafe { *from }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, vector: f32) {
+        // SAFETY: promised by the caller.
+        unsafe { *to = vector }
+    }
+    #[inline(always)]
+    unsafe fn add(a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    unsafe fn sub(a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    unsafe fn mul(a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    unsafe fn neg_mul_add(a: f32, b: f32, c: f32) -> f32 {
+        c - a * b
+    }
+    #[inline(always)]
+    unsafe fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+    #[inline(always)]
+    unsafe fn min(a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+    #[inline(always)]
+    unsafe fn max(a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+}
+
+/// Writes an implementation in terms of a processor's own functions.
+#[allow(unused_macros, reason = "a processor may have none")]
+macro_rules! simd {
+    ($name:ident, $lanes:expr, $vector:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
+     $mul:ident, $mul_add:ident, $neg_mul_add:ident, $min:ident, $max:ident) => {
+        /// Vectors of this instruction set; see [`Level`].
+        pub(crate) struct $name;
+
+        // SAFETY (of all): what the processor's functions ask for, the caller promises.
+        impl Simd for $name {
+            const LANES: usize = $lanes;
+            type Vector = $vector;
+
+            #[inline(always)]
+            unsafe fn splat(value: f32) -> $vector {
+                unsafe { $splat(value) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> $vector {
+                unsafe { $load(from.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn store(to: *mut f32, vector: $vector) {
+                unsafe { $store(to.cast(), vector) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: $vector, b: $vector) -> $vector {
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: $vector, b: $vector) -> $vector {
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn mul(a: $vector, b: $vector) -> $vector {
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn neg_mul_add(a: $vector, b: $vector, c: $vector) -> $vector {
+                unsafe { $neg_mul_add(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(a: $vector, b: $vector, c: $vector) -> $vector {
+                unsafe { $mul_add(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn min(a: $vector, b: $vector) -> $vector {
+                unsafe { $min(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn max(a: $vector, b: $vector) -> $vector {
+                unsafe { $max(a, b) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::x86_64::*;
+
+    use super::Simd;
+
+    simd!(
+        Avx2,
+        8,
+        __m256,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_fmadd_ps,
+        _mm256_fnmadd_ps,
+        _mm256_min_ps,
+        _mm256_max_ps
+    );
+    simd!(
+        Avx512,
+        16,
+        __m512,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_fmadd_ps,
+        _mm512_fnmadd_ps,
+        _mm512_min_ps,
+        _mm512_max_ps
+    );
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use core::arch::aarch64::*;
+
+    use super::Simd;
+
+    /// vfmaq takes the sum first.
+    #[inline(always)]
+    unsafe fn mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: every 64-bit ARM has these.
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    unsafe fn neg_mul_add(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vfmsq_f32(c, a, b) }
+    }
+    simd!(
+        Neon,
+        4,
+        float32x4_t,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vaddq_f32,
+        vsubq_f32,
+        vmulq_f32,
+        mul_add,
+        neg_mul_add,
+        vminq_f32,
+        vmaxq_f32
+    );
+}
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::Neon;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm {
+    use core::arch::wasm32::*;
+
+    use super::Simd;
+
+    #[inline(always)]
+    unsafe fn mul_add(a: v128, b: v128, c: v128) -> v128 {
+        f32x4_add(f32x4_mul(a, b), c)
+    }
+    #[inline(always)]
+    unsafe fn neg_mul_add(a: v128, b: v128, c: v128) -> v128 {
+        f32x4_sub(c, f32x4_mul(a, b))
+    }
+    // x86's order of the operands of min and max, so that one instruction does.
+    #[inline(always)]
+    unsafe fn min(a: v128, b: v128) -> v128 {
+        f32x4_pmin(b, a)
+    }
+    #[inline(always)]
+    unsafe fn max(a: v128, b: v128) -> v128 {
+        f32x4_pmax(b, a)
+    }
+    simd!(
+        Simd128,
+        4,
+        v128,
+        f32x4_splat,
+        v128_load,
+        v128_store,
+        f32x4_add,
+        f32x4_sub,
+        f32x4_mul,
+        mul_add,
+        neg_mul_add,
+        min,
+        max
+    );
+}
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use wasm::Simd128;
+
+/// A piece of work written for any instruction set.
+pub(crate) trait Kernel {
+    /// Must be `#[inline(always)]`, and so must all that it calls with vectors: only then is it compiled for the set.
+    fn run<S: Simd>(self);
+}
+
+/// Runs a piece of work compiled for an instruction set.
+pub(crate) fn dispatch(level: Level, kernel: impl Kernel) {
+    match level {
+        Level::Scalar => kernel.run::<Scalar>(),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            #[target_feature(enable = "avx2,fma")]
+            fn compiled(kernel: impl Kernel) {
+                kernel.run::<Avx2>();
+            }
+            // SAFETY: a level is only had where its instructions are.
+            unsafe { compiled(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => {
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            fn compiled(kernel: impl Kernel) {
+                kernel.run::<Avx512>();
+            }
+            // SAFETY: a level is only had where its instructions are.
+            unsafe { compiled(kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => kernel.run::<Neon>(),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Level::Simd128 => kernel.run::<Simd128>(),
+    }
+}

@@ -46,6 +46,8 @@ struct Panel {
     vectors: usize,
 }
 
+/// Values of a window that are added in one turn of the inner loop.
+const UNROLL: usize = 4;
 /// Values of the largest tile.
 const LARGEST_TILE: usize = 12 * 2 * 16;
 
@@ -359,23 +361,50 @@ unsafe fn sum<S: Simd, const V: usize, const M: usize>(
         let bias: [S::Vector; V] = std::array::from_fn(|v| S::load(bias.add(v * S::LANES)));
         let mut sums = [bias; M];
         for _ in 0..lines {
-            for i in 0..run {
-                let w: [S::Vector; V] = std::array::from_fn(|v| S::load(weights.add(v * S::LANES)));
-                for m in 0..M {
-                    let value = S::splat(*windows[m].add(i));
-                    for v in 0..V {
-                        sums[m][v] = S::mul_add(value, w[v], sums[m][v]);
-                    }
+            // Several values a turn: then they lie at fixed distances from the pointers.
+            for _ in 0..run / UNROLL {
+                for i in 0..UNROLL {
+                    step::<S, V, M>(&mut sums, &windows, i, weights.add(i * V * S::LANES));
                 }
+                for window in &mut windows {
+                    *window = window.add(UNROLL);
+                }
+                weights = weights.add(UNROLL * V * S::LANES);
+            }
+            for i in 0..run % UNROLL {
+                step::<S, V, M>(&mut sums, &windows, i, weights);
                 weights = weights.add(V * S::LANES);
             }
             for window in &mut windows {
-                *window = window.wrapping_add(row);
+                *window = window.wrapping_add(row).wrapping_sub(run - run % UNROLL);
             }
         }
         for m in 0..M {
             for v in 0..V {
                 S::store(to.add((m * V + v) * S::LANES), sums[m][v]);
+            }
+        }
+    }
+}
+
+/// Adds each window's value at `i` times its weights.
+#[inline(always)]
+unsafe fn step<S: Simd, const V: usize, const M: usize>(
+    sums: &mut [[S::Vector; V]; M],
+    windows: &[*const f32; M],
+    i: usize,
+    weights: *const f32,
+) {
+    // SAFETY: the caller promises that all of it is there.
+    unsafe {
+        let mut w = [S::splat(0.0); V];
+        for v in 0..V {
+            w[v] = S::load(weights.add(v * S::LANES));
+        }
+        for m in 0..M {
+            let value = S::splat(*windows[m].add(i));
+            for v in 0..V {
+                sums[m][v] = S::mul_add(value, w[v], sums[m][v]);
             }
         }
     }

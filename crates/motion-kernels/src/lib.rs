@@ -3,6 +3,10 @@
 //! Written once over a small face on vector instructions ([`simd`]) and compiled for each processor; which one runs
 //! is decided on the machine ([`Level::best`]). Every output value is the same sum in the same order on any number
 //! of threads. No tensor library: candle's tensors, or anything else, borrow these.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops counted over constants become registers; an iterator's closure is not compiled for the instruction set"
+)]
 
 mod bottleneck;
 mod conv;

@@ -14,7 +14,7 @@ pub(crate) fn for_each(count: usize, work: impl Fn(usize) + Sync) {
     {
         use rayon::prelude::*;
         if count > 1 {
-            return (0..count).into_par_iter().for_each(|i| work(i));
+            return (0..count).into_par_iter().for_each(&work);
         }
     }
     (0..count).for_each(work);

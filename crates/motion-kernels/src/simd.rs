@@ -132,6 +132,7 @@ macro_rules! simd {
         /// Vectors of this instruction set; see [`Level`].
         pub(crate) struct $name;
 
+        #[allow(unused_unsafe, reason = "some processors have safe ones")]
         // SAFETY (of all): what the processor's functions ask for, the caller promises.
         impl Simd for $name {
             const LANES: usize = $lanes;

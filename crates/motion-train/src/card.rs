@@ -47,10 +47,19 @@ fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, best: f64, took: 
     if let Some(stage) = &recipe.freeze_until {
         let _ = writeln!(card, "Everything up to `{stage}` keeps those values; the rest is trained.");
     }
-    card += match recipe.guide {
-        None => "It is trained by the class alone, as in the paper (*faithful*).",
-        Some(_) => {
-            "Beside the class, the true flow of the rendered clips taught its displacement maps (*guided*; not in the paper)."
+    if let Some(first) = &recipe.first {
+        let _ = writeln!(card, "It starts from the model of another run, `{}`.", first.display());
+    }
+    if recipe.freeze_maps {
+        card += "What its motion modules compare stays as it was there.\n";
+    }
+    card += match (recipe.guide, recipe.class_weight == 0.0) {
+        (None, _) => "It is trained by the class alone, as in the paper (*faithful*).",
+        (Some(_), true) => {
+            "Only its displacement maps are trained, by the true flow of the rendered clips (*guided*; not in the paper)."
+        }
+        (Some(_), false) => {
+            "Beside the class, the true flow of the rendered clips teaches its displacement maps (*guided*; not in the paper)."
         }
     };
     card += " The whole recipe, for `motionlens train --config`:\n\n```toml\n";

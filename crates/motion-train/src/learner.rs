@@ -30,8 +30,11 @@ use crate::{card, guide, progress, trunk};
 struct Epoch {
     epoch: usize,
     loss: f64,
-    train_top1: f64,
-    validate_top1: f64,
+    /// Absent where only the maps learn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_top1: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validate_top1: Option<f64>,
     /// Mean distance of the displacement maps from the truth, in cells, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     validate_epe_cells: Option<f64>,
@@ -287,19 +290,17 @@ impl Run {
         let secs = started.elapsed().as_secs_f64();
         state.epoch += 1;
         let (validate_top1, validate_epe_cells) = self.figures(validate)?;
+        let classes = self.recipe.class_weight > 0.0;
         let line = Epoch {
             epoch: state.epoch,
             loss: loss_sum / train.len() as f64,
-            train_top1: confusion.top1(),
-            validate_top1,
+            train_top1: classes.then(|| confusion.top1()),
+            validate_top1: classes.then_some(validate_top1),
             validate_epe_cells,
             secs,
             clips_per_sec: train.len() as f64 / secs,
         };
-        let score = match self.recipe.class_weight == 0.0 {
-            true => -validate_epe_cells.unwrap_or(f64::INFINITY),
-            false => validate_top1,
-        };
+        let score = if classes { validate_top1 } else { -validate_epe_cells.unwrap_or(f64::INFINITY) };
         if state.best.is_none_or(|best| score >= best) {
             state.best = Some(score);
             self.save_model()?;
@@ -458,13 +459,16 @@ impl Run {
         let json = serde_json::to_string(line).unwrap_or_default();
         let mut file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
         writeln!(file, "{json}").map_err(at(&path))?;
+        let percent = |what: &str, share: Option<f64>| {
+            share.map_or(String::new(), |share| format!(", {:.1} % right in {what}", 100.0 * share))
+        };
         progress::line(&format!(
-            "epoch {}/{}: loss {:.3}, top-1 {:.1} % in training, {:.1} % in validation{}, {:.1} clips/s",
+            "epoch {}/{}: loss {:.3}{}{}{}, {:.1} clips/s",
             line.epoch,
             self.recipe.epochs,
             line.loss,
-            100.0 * line.train_top1,
-            100.0 * line.validate_top1,
+            percent("training", line.train_top1),
+            percent("validation", line.validate_top1),
             line.validate_epe_cells.map_or(String::new(), |epe| format!(", maps off by {epe:.2} cells")),
             line.clips_per_sec
         ));

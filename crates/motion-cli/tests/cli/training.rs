@@ -83,6 +83,92 @@ fn a_rendered_data_set_trains_a_model_that_can_be_used() {
 }
 
 #[test]
+fn maps_learn_from_true_flow_and_stay_when_the_classes_learn() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let recipe = |name: &str, keys: &str, guide: &str| {
+        let path = place(&format!("{name}.toml"));
+        let text = format!(
+            r#"
+            out = "{name}"
+            seed = 1
+            batch = 4
+            learning_rate = 0.01
+            symmetries = true
+            batch_norms = true
+            {keys}
+            {guide}
+            [train]
+            count = 17
+            [validate]
+            count = 17
+            [test]
+            count = 1
+            [model]
+            architecture = "msnet"
+            backbone = "resnet18"
+            width = 0.125
+            frames = 4
+            input_size = 64
+            resize = [64, 64]
+            mean = [0.485, 0.456, 0.406]
+            std = [0.229, 0.224, 0.225]
+            sampling = "segment"
+            [model.motion]
+            stages = ["res3"]
+            patch = 7
+            reduce_channels = 8
+            fusion = "motion_only"
+            "#
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let guide = "[guide]\nlikelihood = 1.0\ntemperature = 0.1\nend_point = 0.5";
+    let maps = recipe("maps", "epochs = 5\nfreeze_until = \"res2\"\nclass_weight = 0.0", guide);
+    let report = json(&succeeds(&["train", "--config", arg(&maps), "--json"]).stdout);
+    assert!(report.get("validate_top1").is_none(), "no class was learnt: {report}");
+    let log = std::fs::read_to_string(place("maps/log.jsonl")).unwrap();
+    let losses: Vec<f64> = log.lines().map(|line| json(line)["loss"].as_f64().unwrap()).collect();
+    assert!(losses.len() == 5 && losses[4] < losses[0], "{losses:?}");
+    assert!(json(log.lines().next().unwrap())["validate_epe_cells"].as_f64().unwrap() > 0.0);
+
+    let keys =
+        "epochs = 1\nfirst = \"maps/model\"\nfreeze_until = \"res3\"\nfreeze_maps = true\nrun_frames = 2";
+    let classes = recipe("classes", keys, "");
+    let report = json(&succeeds(&["train", "--config", arg(&classes), "--json"]).stdout);
+    assert!(report["validate_top1"].is_number(), "{report}");
+    let tensors = |run: &str| {
+        let path = place(run).join("model/model.safetensors");
+        candle_core::safetensors::load(path, &candle_core::Device::Cpu).unwrap()
+    };
+    let (before, after) = (tensors("maps"), tensors("classes"));
+    let same = |name: &str| {
+        let numbers = |tensor: &candle_core::Tensor| {
+            tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        numbers(&before[name]) == numbers(&after[name])
+    };
+    let mut frozen = 0;
+    for name in before.keys() {
+        let maps = ["conv1", "bn1", "layer1", "layer2", "chnl_reduction"];
+        if maps.iter().any(|part| name.starts_with(&format!("base_model.{part}"))) {
+            assert!(same(name), "{name} has moved");
+            frozen += 1;
+        }
+    }
+    assert!(frozen > 30 && !same("new_fc.weight"), "{frozen}");
+
+    for (keys, guide, said) in [
+        ("epochs = 1\nclass_weight = 0.0", "", "nothing to learn"),
+        ("epochs = 1\nfirst = \"maps/model\"\ntrunk = \"elsewhere\"", "", "trunk"),
+        ("epochs = 1", "[guide]\nlikelihood = 1.0\ntemperature = 0.0\nend_point = 0.0", "guide.temperature"),
+    ] {
+        fails(&["train", "--config", arg(&recipe("wrong", keys, guide))], &["wrong.toml", said]);
+    }
+}
+
+#[test]
 fn recipes_and_data_sets_that_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let (recipe, model) = (folder.path().join("recipe.toml"), model(folder.path()));

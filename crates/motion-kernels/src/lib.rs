@@ -10,6 +10,7 @@
 
 mod bottleneck;
 mod conv;
+mod correlation;
 mod depthwise;
 mod direct;
 mod parallel;
@@ -20,6 +21,7 @@ mod winograd;
 
 pub use bottleneck::Bottleneck;
 pub use conv::{Conv, ConvInput};
+pub use correlation::Search;
 pub use depthwise::Depthwise;
 pub use shape::{Limits, Shape};
 pub use simd::Level;

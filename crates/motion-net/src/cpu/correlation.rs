@@ -1,13 +1,11 @@
 //! Correlation: two `[N, H, W, C]` in, `[N, H, W, P*P]` out: relu(<first(y, x), second(y + dy, x + dx)>), dy-major,
 //! 0 where the neighbour is outside the map.
 //!
-//! One matrix product gives a whole line of `first` against all lines of `second` that its windows reach; the
-//! windows are then read out of the products. The way back is the same with the gradient laid out as a matrix.
+//! The way back is a matrix product for each line, with the gradient laid out as a matrix.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
-use super::gemm::{Matrix, multiply, multiply_into};
-use super::parallel::{for_pieces, with_scratch};
+use super::gemm::{Matrix, multiply_into};
 use super::values::{activation, misshapen, slice, tensor, values, written, zeros};
 use crate::Result;
 
@@ -54,12 +52,6 @@ impl Search {
         y.saturating_sub(radius)..(y + radius + 1).min(self.h)
     }
 
-    /// One line (counted over all frames) of an activation.
-    fn line<'a>(&self, x: &'a [f32], line: usize) -> Matrix<'a> {
-        let size = self.w * self.c;
-        Matrix::new(&x[line * size..(line + 1) * size], self.w, self.c)
-    }
-
     /// The lines that a window around this line reaches, as one matrix.
     fn around<'a>(&self, x: &'a [f32], line: usize) -> Matrix<'a> {
         let (frame, lines) = (line / self.h * self.h, self.lines(line % self.h));
@@ -68,18 +60,16 @@ impl Search {
         Matrix::new(x, lines.len() * self.w, self.c)
     }
 
-    /// Products of each position of a line of `first` with every position of the lines of `second` around it.
-    pub(super) fn with_products<R>(
+    /// Fills `out` line by line; see [`motion_kernels::Search::run`].
+    pub(super) fn run(
         &self,
         first: &[f32],
         second: &[f32],
-        line: usize,
-        work: impl FnOnce(&[f32]) -> R,
-    ) -> R {
-        with_scratch(self.w * self.lines(line % self.h).len() * self.w, |products| {
-            multiply(self.line(first, line), self.around(second, line).transposed(), products);
-            work(products)
-        })
+        out: &mut [f32],
+        work: impl Fn(&[f32], &mut [f32]) + Sync,
+    ) {
+        let Self { n, h, w, c, patch } = *self;
+        motion_kernels::Search { n, h, w, c, patch }.run(first, second, out, work);
     }
 
     /// Calls `visit(offset in the window, offset in the position's products, length)` for the parts of the window
@@ -92,18 +82,6 @@ impl Search {
             let in_window = (other + radius - y) * self.patch + from + radius - column;
             visit(in_window, i * self.w + from, to - from);
         }
-    }
-
-    /// The window of one position, read out of its line's products.
-    pub(super) fn window(&self, products: &[f32], line: usize, column: usize, scores: &mut [f32]) {
-        let length = products.len() / self.w;
-        let products = &products[column * length..(column + 1) * length];
-        scores.fill(0.0);
-        self.parts(line, column, |to, from, length| {
-            for (score, product) in scores[to..to + length].iter_mut().zip(&products[from..from + length]) {
-                *score = product.max(0.0);
-            }
-        });
     }
 
     /// Gradient of `first`, or of `second` when looking `back`, from the gradient before the relu.
@@ -153,13 +131,7 @@ impl CustomOp2 for Search {
         let (first, second) = (slice(first, first_layout)?, slice(second, second_layout)?);
         let area = self.patch * self.patch;
         let mut scores = zeros(self.n * self.h * self.w * area)?;
-        for_pieces(&mut scores, self.w * area, |line, scores| {
-            self.with_products(first, second, line, |products| {
-                for (column, scores) in scores.chunks_exact_mut(area).enumerate() {
-                    self.window(products, line, column, scores);
-                }
-            });
-        });
+        self.run(first, second, &mut scores, |scores, out| out.copy_from_slice(scores));
         Ok((CpuStorage::F32(scores), Shape::from((self.n, self.h, self.w, area))))
     }
 

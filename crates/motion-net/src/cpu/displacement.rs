@@ -25,11 +25,11 @@ pub(super) fn displacement(scores: &Tensor, estimation: &Estimation) -> Result<M
     let estimate = Estimate::new(estimation);
     if !scores.track_op() {
         let scores = values(&scores)?;
-        return found([n, h, w], |line, found, scratch| {
-            for (column, found) in found.chunks_exact_mut(FOUND).enumerate() {
-                estimate.run(&scores[(line * w + column) * area..][..area], found, scratch);
-            }
+        let mut all = zeros(n * h * w * FOUND)?;
+        for_pieces(&mut all, w * FOUND, |line, found| {
+            estimate.line(&scores[line * w * area..][..w * area], found);
         });
+        return apart([n, h, w], &all);
     }
     let mut argmax = zeros(n * h * w)?;
     {
@@ -59,27 +59,16 @@ pub(super) fn match_frames(
     let (first, second) = (first.contiguous()?, second.contiguous()?);
     let (first, second) = (values(&first)?, values(&second)?);
     let estimate = Estimate::new(estimation);
-    found([search.n, search.h, search.w], |line, found, scratch| {
-        let mut scores = vec![0.0; search.patch * search.patch];
-        search.with_products(&first, &second, line, |products| {
-            for (column, found) in found.chunks_exact_mut(FOUND).enumerate() {
-                search.window(products, line, column, &mut scores);
-                estimate.run(&scores, found, scratch);
-            }
-        });
-    })
+    let mut all = zeros(search.n * search.h * search.w * FOUND)?;
+    search.run(&first, &second, &mut all, |scores, found| estimate.line(scores, found));
+    apart([search.n, search.h, search.w], &all)
 }
 
 /// Values found for a position: dx, dy, confidence, index of the best match.
 const FOUND: usize = 4;
 
-/// Runs `work(line, what is found there, scratch)` for all lines, and takes the results apart.
-fn found(
-    [n, h, w]: [usize; 3],
-    work: impl Fn(usize, &mut [f32], &mut Vec<f32>) + Sync,
-) -> Result<Match<Tensor>> {
-    let mut all = zeros(n * h * w * FOUND)?;
-    for_pieces(&mut all, w * FOUND, |line, found| work(line, found, &mut Vec::new()));
+/// What was found at every position, value by value.
+fn apart([n, h, w]: [usize; 3], all: &[f32]) -> Result<Match<Tensor>> {
     let each = |range: std::ops::Range<usize>| {
         let data = all.chunks_exact(FOUND).flat_map(|found| found[range.clone()].iter().copied());
         tensor(data.collect(), &[n, h, w, range.len()])
@@ -183,6 +172,16 @@ impl Estimate {
         (best, total, [dot(weights, &self.cells_x) / total, dot(weights, &self.cells_y) / total])
     }
 
+    /// The positions of a line.
+    fn line(&self, scores: &[f32], found: &mut [f32]) {
+        let area = self.patch * self.patch;
+        let each = found.len() / (scores.len() / area);
+        let mut scratch = Vec::new();
+        for (scores, found) in scores.chunks_exact(area).zip(found.chunks_exact_mut(each)) {
+            self.run(scores, found, &mut scratch);
+        }
+    }
+
     /// One position: dx, dy, confidence and, where there is room for it, the best match.
     fn run(&self, scores: &[f32], found: &mut [f32], scratch: &mut Vec<f32>) {
         let (best, _, [x, y]) = vectorised(|| self.weigh(scores, scratch));
@@ -201,12 +200,7 @@ impl CustomOp1 for Estimate {
     fn cpu_fwd(&self, scores: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (scores, (n, h, w, area)) = (slice(scores, layout)?, layout.shape().dims4()?);
         let mut out = zeros(n * h * w * 3)?;
-        for_pieces(&mut out, w * 3, |line, out| {
-            let mut scratch = Vec::new();
-            for (column, out) in out.chunks_exact_mut(3).enumerate() {
-                self.run(&scores[(line * w + column) * area..][..area], out, &mut scratch);
-            }
-        });
+        for_pieces(&mut out, w * 3, |line, out| self.line(&scores[line * w * area..][..w * area], out));
         Ok((CpuStorage::F32(out), Shape::from((n, h, w, 3))))
     }
 

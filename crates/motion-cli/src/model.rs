@@ -262,7 +262,11 @@ pub(crate) fn read_config(folder: &Path) -> Result<Config> {
     Config::from_json(&json).with_context(model)
 }
 
-fn read_weights(path: &Path) -> Result<Weights> {
+/// Reads a folder's `model.safetensors`.
+///
+/// # Errors
+/// When there is no such file, or it holds something else.
+pub(crate) fn read_weights(path: &Path) -> Result<Weights> {
     let bytes = std::fs::read(path).with_context(|| missing(path))?;
     Weights::from_safetensors(&bytes).with_context(|| path.display().to_string())
 }

@@ -115,6 +115,19 @@ impl Session {
         Ok(picture(&Picture::from_rgba(WHEEL, WHEEL, wheel::wheel_picture(WHEEL))?))
     }
 
+    /// Scores of a normalised clip `[T, H, W, 3]`: the network alone, for `cargo xtask bench-peers`.
+    ///
+    /// # Errors
+    /// Without a model, when the clip does not fit it, or when the backend fails.
+    pub async fn logits_of_clip(&self, clip: Vec<f32>) -> Result<Vec<f32>> {
+        let model = self.model()?;
+        let &Config { frames, input_size, .. } = model.net.config();
+        let clip = HostTensor::new([1, frames, input_size, input_size, 3], clip)?;
+        let pass = model.net.forward(&self.backend, &clip, &model.estimation)?;
+        let logits = pass.logits().ok_or(Error::Order("The network has not run to its end."))?;
+        Ok(self.backend.read(logits).await?.data)
+    }
+
     /// Starts the clock of a request.
     pub fn begin(&mut self) {
         self.log = Log { times: Times { began: now(), ..Times::default() }, ..Log::default() };

@@ -1,7 +1,8 @@
-//! `cargo xtask …`: builds the page, serves it, makes the static site and runs every test.
+//! `cargo xtask …`: builds the page, serves it, makes the static site, runs every test and compares with peers.
 //! In: the repository. Out: `web/pkg/`, a running server, a folder, or a verdict.
 #![allow(clippy::print_stdout, reason = "a command line program talks to its user")]
 
+mod bench_peers;
 mod build;
 mod run;
 mod serve;
@@ -56,6 +57,9 @@ enum Command {
         #[arg(value_enum)]
         steps: Vec<test::Step>,
     },
+    /// Time the same networks here, in onnxruntime (native and web) and in PyTorch, in one run on this machine.
+    #[command(after_help = "Example: cargo xtask bench-peers --only wasm --models tsm_resnet18 --rounds 5")]
+    BenchPeers(bench_peers::Options),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +79,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Serve { port, no_build } => serve::serve(port, no_build)?,
         Command::Site { out, no_build } => site::site(&out, no_build)?,
         Command::Test { steps } => return test::test(&steps),
+        Command::BenchPeers(options) => bench_peers::bench_peers(&options)?,
     }
     Ok(true)
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -39,9 +39,25 @@ async fn listen(port: u16) -> Result<TcpListener> {
 }
 
 fn router(web: &Path) -> Router {
-    HEADERS.into_iter().fold(Router::new().fallback_service(ServeDir::new(web)), |router, (name, value)| {
+    with_headers(Router::new().fallback_service(ServeDir::new(web)))
+}
+
+fn with_headers(router: Router) -> Router {
+    HEADERS.into_iter().fold(router, |router, (name, value)| {
         router.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
     })
+}
+
+/// Serve folders under paths (`/peers`) while this program goes on, and say at which address.
+pub(crate) fn in_background(folders: &[(&str, PathBuf)]) -> Result<String> {
+    let router = folders
+        .iter()
+        .fold(Router::new(), |router, (path, folder)| router.nest_service(path, ServeDir::new(folder)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let listener = runtime.block_on(listen(0))?;
+    let address = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || runtime.block_on(axum::serve(listener, with_headers(router)).into_future()));
+    Ok(address)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod browser;
 mod rust;
-mod tools;
+pub(crate) mod tools;
 
 use crate::build;
 use crate::run::{cargo, succeed};

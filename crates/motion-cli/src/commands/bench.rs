@@ -1,5 +1,8 @@
 //! `motionlens bench`. In: a model. Out: the time that one clip takes, the first run apart from the later ones.
 
+mod contestant;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -25,6 +28,12 @@ pub(crate) struct Bench {
     /// One line of JSON
     #[arg(long)]
     json: bool,
+    /// Run this clip once for every line on standard input (for `cargo xtask bench-peers`)
+    #[arg(long, value_name = "CLIP.safetensors", hide = true)]
+    contestant: Option<PathBuf>,
+    /// Let each of those runs be a training step
+    #[arg(long, requires = "contestant", hide = true)]
+    train: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +61,14 @@ struct StageTime {
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
+        match &self.contestant {
+            None => self.measure(),
+            Some(clips) if self.train => contestant::train(&self.model, clips),
+            Some(clips) => contestant::infer(&self.model, &self.estimation, clips),
+        }
+    }
+
+    fn measure(&self) -> Result<()> {
         let begun = Instant::now();
         let model = Model::load(&self.model)?;
         let load_ms = ms(begun.elapsed());
@@ -83,7 +100,7 @@ impl Bench {
             network: backbone.as_str().unwrap_or_default().to_owned(),
             clip: [t, side, side],
             backend: model.backend.name(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: candle_core::utils::get_num_threads(),
             runs: totals.len(),
             load_ms,
             first_ms,

@@ -130,7 +130,10 @@ impl Results {
 }
 
 /// The clips of a file, each `[1, T, H, W, 3]`.
-fn read_clips(path: &Path, frames: usize) -> Result<Vec<HostTensor>> {
+///
+/// # Errors
+/// When it cannot be read, or holds something else.
+pub(crate) fn read_clips(path: &Path, frames: usize) -> Result<Vec<HostTensor>> {
     let bytes = std::fs::read(path)?;
     let file = SafeTensors::deserialize(&bytes).context("not a safetensors file, or cut short")?;
     let Ok(clip) = file.tensor("clip") else {

@@ -12,16 +12,11 @@ pub(crate) fn run(xtask: &Path) -> Result<Count> {
         bail!("web/pkg is not built: run the step `page` first");
     }
     let npm = tools::need(&tools::NPM)?;
-    let chromium = match std::env::var_os("CHROMIUM") {
-        Some(path) => path.into(),
-        None => tools::need(&tools::CHROMIUM)?,
-    };
+    let chromium = tools::chromium()?;
     // The page's numbers are compared with those of the native program.
     succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
     let folder = root()?.join("tests/browser");
-    if is_older(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
-        succeed(Command::new(&npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder))?;
-    }
+    tools::npm_ci(&npm, &folder)?;
     let results = folder.join("results/results.json");
     if results.exists() {
         std::fs::remove_file(&results).context("removing the results of the last run")?;
@@ -37,12 +32,6 @@ pub(crate) fn run(xtask: &Path) -> Result<Count> {
         bail!("playwright ended with {ended} before every test had run");
     }
     Ok(count)
-}
-
-/// Whether a made file is missing or was made before its source last changed.
-fn is_older(made: &Path, source: &Path) -> bool {
-    let changed = |file: &Path| file.metadata().and_then(|data| data.modified()).ok();
-    changed(made).is_none_or(|made| changed(source).is_some_and(|source| made < source))
 }
 
 fn read_results(file: &Path) -> Result<Count> {

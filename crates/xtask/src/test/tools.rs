@@ -2,7 +2,7 @@
 
 use crate::run::{find_program, succeed};
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A program under any of the names it goes by, and Debian's package of it.
@@ -13,10 +13,31 @@ pub(crate) struct Tool {
 
 pub(crate) const FFMPEG: Tool = Tool { names: &["ffmpeg"], package: "ffmpeg" };
 pub(crate) const NPM: Tool = Tool { names: &["npm", "npm.cmd"], package: "npm" };
-pub(crate) const CHROMIUM: Tool = Tool {
+const CHROMIUM: Tool = Tool {
     names: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
     package: "chromium",
 };
+
+pub(crate) const PYTHON: Tool = Tool { names: &["python3", "python"], package: "python3-venv" };
+
+/// The browser named by `CHROMIUM`, else the one on `PATH`.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    std::env::var_os("CHROMIUM").map_or_else(|| need(&CHROMIUM), |path| Ok(path.into()))
+}
+
+/// Install what a folder's package-lock.json names, if it changed.
+pub(crate) fn npm_ci(npm: &Path, folder: &Path) -> Result<()> {
+    if is_older(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
+        succeed(Command::new(npm).args(["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
+    }
+    Ok(())
+}
+
+/// Whether a made file is missing or was made before its source last changed.
+fn is_older(made: &Path, source: &Path) -> bool {
+    let changed = |file: &Path| file.metadata().and_then(|data| data.modified()).ok();
+    changed(made).is_none_or(|made| changed(source).is_some_and(|source| made < source))
+}
 
 /// Find a program; where it is missing and we are root on a Debian, install it.
 pub(crate) fn need(tool: &Tool) -> Result<PathBuf> {

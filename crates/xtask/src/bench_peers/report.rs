@@ -1,0 +1,201 @@
+//! What the comparison found. In: every run's time. Out: a table, a plot, JSON.
+
+use super::setup::{Machine, Setup};
+use super::{Engine, Measured, Network, Options, Part, name};
+use crate::run::{root, succeed};
+use anyhow::{Context, Result};
+use serde::{Serialize, Serializer};
+use std::path::Path;
+use std::process::Command;
+
+/// One network, here and in one peer.
+#[derive(Serialize)]
+pub(super) struct Row {
+    what: Part,
+    network: Network,
+    threads: usize,
+    ours: Engine,
+    /// Medians.
+    ours_ms: f64,
+    peer: Engine,
+    peer_ms: f64,
+    /// Of the medians; below 1 we are faster.
+    ratio: f64,
+    /// Smallest and largest ratio of one round.
+    ratio_range: [f64; 2],
+    /// What `ratio` is to stay under.
+    target: Option<f64>,
+    ours_samples_ms: Vec<f64>,
+    peer_samples_ms: Vec<f64>,
+}
+
+/// Ours against every peer with as many threads; MSNet against its own backbone.
+pub(super) fn rows(part: Part, network: Network, measured: &[Measured]) -> Vec<Row> {
+    let pairs = measured.iter().flat_map(|ours| measured.iter().map(move |peer| (ours, peer)));
+    let meet = |&(ours, peer): &(&Measured, &Measured)| {
+        let comparable = match ours.engine {
+            Engine::MotionLens => !peer.engine.is_ours(),
+            Engine::MsNet => peer.engine == Engine::MotionLens,
+            _ => false,
+        };
+        comparable && ours.threads == peer.threads
+    };
+    pairs.filter(meet).map(|(ours, peer)| Row::new(part, network, ours, peer)).collect()
+}
+
+impl Row {
+    fn new(what: Part, network: Network, ours: &Measured, peer: &Measured) -> Self {
+        let (ours_ms, peer_ms) = (median(&ours.ms), median(&peer.ms));
+        let rounds = ours.ms.iter().zip(&peer.ms).map(|(ours, peer)| ours / peer);
+        let widen = |[least, most]: [f64; 2], ratio: f64| [least.min(ratio), most.max(ratio)];
+        Self {
+            what,
+            network,
+            threads: ours.threads,
+            ours: ours.engine,
+            ours_ms,
+            peer: peer.engine,
+            peer_ms,
+            ratio: ours_ms / peer_ms,
+            ratio_range: rounds.fold([f64::INFINITY, 0.0], widen),
+            target: what.target(network, peer.engine, ours.threads),
+            ours_samples_ms: ours.ms.clone(),
+            peer_samples_ms: peer.ms.clone(),
+        }
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let target = self.target.map_or_else(|| "–".to_owned(), |target| format!("≤ {target:.2}"));
+        let verdict = match self.target {
+            None => "–",
+            Some(target) if self.ratio <= target => "met",
+            Some(_) => "not met",
+        };
+        let module = if self.ours == Engine::MsNet { " + motion module" } else { "" };
+        let peer = if self.ours == Engine::MsNet { "without it" } else { self.peer.title() };
+        let [least, most] = self.ratio_range;
+        [
+            name(&self.what),
+            format!("{}{module}", name(&self.network)),
+            self.threads.to_string(),
+            format!("{:.1}", self.ours_ms),
+            format!("{peer} {:.1}", self.peer_ms),
+            format!("{:.2}", self.ratio),
+            format!("{least:.2}–{most:.2}"),
+            target,
+            verdict.to_owned(),
+        ]
+    }
+}
+
+impl Engine {
+    pub(super) fn is_ours(self) -> bool {
+        matches!(self, Self::MotionLens | Self::MsNet)
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::MotionLens => "motionlens",
+            Self::MsNet => "motionlens with a motion module",
+            Self::OnnxRuntime => "onnxruntime",
+            Self::OnnxRuntimeWeb => "onnxruntime-web",
+            Self::PyTorch => "PyTorch",
+        }
+    }
+}
+
+impl Serialize for Engine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.title())
+    }
+}
+
+/// Print the table and write every file.
+pub(super) fn report(rows: &[Row], setup: &Setup, options: &Options) -> Result<()> {
+    let table = table(rows);
+    println!("{}\n{table}", setup.machine.text());
+    let results = &setup.results;
+    let (json, plot) = (results.join("bench-peers.json"), results.join("bench-peers.svg"));
+    let all = serde_json::json!({ "machine": setup.machine, "rounds": options.rounds, "rows": rows });
+    write(&json, &serde_json::to_string_pretty(&all)?)?;
+    succeed(Command::new(&setup.python).arg(setup.scripts.join("plot.py")).arg(&json).arg(&plot))?;
+    println!("written to {} and {}", json.display(), plot.display());
+    if let Some(file) = &options.json {
+        write(file, &serde_json::to_string_pretty(rows)?)?;
+    }
+    if options.docs {
+        let docs = root()?.join("docs");
+        std::fs::copy(&plot, docs.join("bench-peers.svg")).context("copying the plot to docs/")?;
+        let Options { rounds, .. } = options;
+        let text = format!(
+            "# Beside its peers\n\n`cargo xtask bench-peers --docs` wrote this page: the same networks with the same \
+             weights, in turns, one run of each in every one of {rounds} rounds, after their outputs had agreed. Inference is of one \
+             clip of 8 frames at 224 x 224; a training step is of 4 clips of 8 frames at 112 x 112 (forward, cross \
+             entropy, backward, gradient descent). Times are medians in milliseconds, a ratio is our time over the \
+             other’s, and the range is that of the rounds.\n\n{}\n![Our time as a share of each peer’s]\
+             (bench-peers.svg)\n\n{table}",
+            setup.machine.text()
+        );
+        write(&docs.join("bench-peers.md"), &text)?;
+    }
+    Ok(())
+}
+
+impl Machine {
+    fn text(&self) -> String {
+        format!("{}, {} cores, {}. {}.\n", self.cpu, self.cores, self.date, self.versions.join(", "))
+    }
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+/// Markdown that is a table to the eye as well.
+fn table(rows: &[Row]) -> String {
+    let head = ["what", "network", "threads", "ours ms", "peer ms", "ratio", "range", "target", ""];
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows.iter().map(Row::cells));
+    let width =
+        |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 9] = std::array::from_fn(width);
+    let mut text = String::new();
+    for (index, cells) in lines.iter().enumerate() {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text += &format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "));
+        if index == 0 {
+            text += &format!("|{}|\n", widths.map(|width| "-".repeat(width + 2)).join("|"));
+        }
+    }
+    text
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(engine: Engine, threads: usize, ms: &[f64]) -> Measured {
+        Measured { engine, threads, ms: ms.to_vec() }
+    }
+
+    #[test]
+    fn like_is_compared_with_like() {
+        let measured = [
+            measured(Engine::MotionLens, 1, &[3.0, 1.0, 2.0]),
+            measured(Engine::MotionLens, 2, &[1.0; 3]),
+            measured(Engine::MsNet, 2, &[1.2; 3]),
+            measured(Engine::PyTorch, 1, &[2.0, 4.0, 4.0]),
+        ];
+        let rows = rows(Part::Native, Network::TsmResNet18, &measured);
+        let [torch, msnet] = rows.as_slice() else { panic!("{} rows", rows.len()) };
+        assert_eq!((torch.ratio, torch.ratio_range), (0.5, [0.25, 1.5]));
+        assert!(torch.target.is_none() && msnet.cells()[8] == "not met", "{:?}", msnet.cells());
+    }
+}

@@ -1,0 +1,138 @@
+//! What the comparison needs. In: the repository. Out: programs, peers, networks and a server, installed and built.
+
+use super::{Network, Part, name};
+use crate::run::{cargo, find_program, root, succeed};
+use crate::test::tools;
+use crate::{build, serve};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Our module for so many threads: where the server has it, and where it is built.
+const MODULES: [(usize, &str, &str); 2] = [(1, "/pkg", "web/pkg"), (2, "/pkg-threads", "web/pkg-threads")];
+
+pub(super) struct Setup {
+    /// `tests/peers/`.
+    pub(super) scripts: PathBuf,
+    /// `target/peers/`, for results.
+    pub(super) results: PathBuf,
+    /// A folder for each network, as `networks.py` writes them.
+    pub(super) networks: PathBuf,
+    pub(super) python: PathBuf,
+    pub(super) motionlens: PathBuf,
+    pub(super) node: PathBuf,
+    pub(super) chromium: PathBuf,
+    /// Of the server, without a slash at its end; empty where no browser takes part.
+    pub(super) address: String,
+    /// Those of [`MODULES`] that are built.
+    modules: Vec<(usize, &'static str)>,
+    pub(super) machine: Machine,
+}
+
+/// What was compared, and where.
+#[derive(Serialize)]
+pub(super) struct Machine {
+    pub(super) date: String,
+    pub(super) cpu: String,
+    pub(super) cores: usize,
+    /// As their makers write them.
+    pub(super) versions: Vec<String>,
+}
+
+impl Setup {
+    /// Where the server has our module for so many threads, if it is built.
+    pub(super) fn module(&self, threads: usize) -> Option<&'static str> {
+        self.modules.iter().find(|(of, _)| *of == threads).map(|(_, path)| *path)
+    }
+}
+
+/// Install, build and write what is missing.
+pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Network>) -> Result<Setup> {
+    let scripts = root()?.join("tests/peers");
+    let results = root()?.join("target/peers");
+    let python = python(&scripts, &results.join("venv"))?;
+    let networks_folder = results.join("networks");
+    eprintln!("writing the networks");
+    // The exporter of ONNX files warns that it is the older one.
+    let mut write = Command::new(&python);
+    write.args(["-W", "ignore::DeprecationWarning"]).arg(scripts.join("networks.py")).arg(&networks_folder);
+    succeed(write.args(networks.map(name)))?;
+    // Programs of one build lie side by side, wherever the target folder is.
+    let xtask = std::env::current_exe().context("finding this program")?;
+    let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
+    succeed(&mut cargo(&["build", "--release", "--package", "motion-cli"])?)?;
+    let (mut node, mut chromium) = (PathBuf::new(), PathBuf::new());
+    let (mut address, mut modules) = (String::new(), Vec::new());
+    if parts.contains(&Part::Wasm) {
+        tools::npm_ci(&tools::need(&tools::NPM)?, &scripts)?;
+        node = find_program("node").or_else(|| find_program("node.exe")).context("node is missing")?;
+        chromium = tools::chromium()?;
+        build::build(build::WEB)?;
+        let ort = scripts.join("node_modules/onnxruntime-web/dist");
+        let mut folders = vec![("/peers", scripts.clone()), ("/networks", networks_folder.clone())];
+        folders.push(("/onnxruntime-web", ort));
+        for (threads, path, folder) in MODULES {
+            let folder = root()?.join(folder);
+            if folder.join("motion_web_bg.wasm").is_file() {
+                modules.push((threads, path));
+                folders.push((path, folder));
+            } else {
+                println!("skipped: MotionLens with {threads} threads in the browser, which is not built");
+            }
+        }
+        address = serve::in_background(&folders)?;
+    }
+    let machine = machine(&python, &scripts, &chromium)?;
+    let networks = networks_folder;
+    Ok(Setup { scripts, results, networks, python, motionlens, node, chromium, address, modules, machine })
+}
+
+/// A Python of its own with the peers in it, made anew when their versions change.
+fn python(scripts: &Path, venv: &Path) -> Result<PathBuf> {
+    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let (wanted, installed) = (scripts.join("requirements.txt"), venv.join("requirements.txt"));
+    let read = |file: &Path| std::fs::read_to_string(file).ok();
+    if read(&installed).is_some() && read(&installed) == read(&wanted) {
+        return Ok(python);
+    }
+    eprintln!("installing PyTorch and onnxruntime into target/peers/venv: minutes, and gigabytes");
+    let system = tools::need(&tools::PYTHON)?;
+    succeed(Command::new(system).args(["-m", "venv", "--clear"]).arg(venv))
+        .context("Python 3 made no virtual environment; on Debian, install python3-venv")?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    succeed(pip.arg(&wanted))?;
+    // Last, so that an install that was cut short is done again.
+    std::fs::copy(&wanted, &installed).context("noting what is installed")?;
+    Ok(python)
+}
+
+/// Versions of everything that is timed.
+fn machine(python: &Path, scripts: &Path, chromium: &Path) -> Result<Machine> {
+    let facts = stdout(Command::new(python).arg(scripts.join("facts.py")))?;
+    let facts: serde_json::Value = serde_json::from_str(&facts).context("facts.py")?;
+    let text = |name: &str| facts[name].as_str().unwrap_or_default().to_owned();
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut versions = vec![stdout(Command::new(rustc).arg("--version"))?];
+    versions.extend([format!("onnxruntime {}", text("onnxruntime")), format!("PyTorch {}", text("torch"))]);
+    if !chromium.as_os_str().is_empty() {
+        let package = scripts.join("node_modules/onnxruntime-web/package.json");
+        let package = std::fs::read_to_string(&package).with_context(|| package.display().to_string())?;
+        let package: serde_json::Value = serde_json::from_str(&package).context("onnxruntime-web")?;
+        versions.push(format!("onnxruntime-web {}", package["version"].as_str().unwrap_or_default()));
+        versions.push(stdout(Command::new(chromium).arg("--version"))?);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Machine { date: text("date"), cpu: text("cpu"), cores, versions })
+}
+
+/// What a program says.
+fn stdout(command: &mut Command) -> Result<String> {
+    let line = crate::run::describe(command);
+    let output = command.output().with_context(|| format!("`{line}` did not start"))?;
+    if !output.status.success() {
+        bail!("`{line}` ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

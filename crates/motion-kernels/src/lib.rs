@@ -1,6 +1,6 @@
 //! The network's operations on plain slices of f32, channels-last: `[N, H, W, C]` in, `[N, H', W', C']` out.
 //!
-//! Written once over a small face on vector instructions ([`simd`]) and compiled for each processor; which one runs
+//! Written once over a small face on vector instructions (`simd.rs`) and compiled for each processor; which one runs
 //! is decided on the machine ([`Level::best`]). Every output value is the same sum in the same order on any number
 //! of threads. No tensor library: candle's tensors, or anything else, borrow these.
 #![allow(
@@ -13,6 +13,8 @@ mod conv;
 mod correlation;
 mod depthwise;
 mod direct;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod measure;
 mod parallel;
 mod scratch;
 mod shape;

@@ -76,7 +76,7 @@ fn run(level: Level, shape: Shape, input: ConvInput<'_>, weight: &[f32], bias: &
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn convolution_is_the_sum(
         (eighths, output, kernel, stride) in (1_usize..4, 1_usize..70, 0_usize..4, 1_usize..3),
@@ -109,7 +109,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn depthwise_is_the_sum_of_each_channel(
         (channels, kernel, stride) in (1_usize..70, 0_usize..4, 1_usize..3),

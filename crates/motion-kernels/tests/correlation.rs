@@ -13,7 +13,7 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn correlation_is_the_product_of_each_pair_of_positions(
         (n, h, w, c) in (1_usize..3, 1_usize..20, 1_usize..20, 1_usize..20),

@@ -303,20 +303,52 @@ impl Tiles<'_> {
             // What is left over runs along with the first window, and is not stored.
             let first = windows[0];
             windows.iter_mut().skip(tile).for_each(|window| *window = first);
+            let at = (self.lines.start * out_w + done) * shape.output + panel.first;
             // SAFETY: every window has `kernel` runs inside `x`; the panel has as many weights; the sums have room for
-            // any tile.
+            // any tile; these positions and channels are inside the output, and this task's own.
             unsafe {
                 let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
-                sum::<S, V, M>(windows, shape.kernel, run, self.row, weights, bias, sums.as_mut_ptr());
+                let found = sum::<S, V, M>(windows, shape.kernel, run, self.row, weights, bias);
+                if tile == M && panel.channels == V * S::LANES {
+                    self.store_whole::<S, V, M>(found, at);
+                } else {
+                    for m in 0..M {
+                        for v in 0..V {
+                            S::store(sums.as_mut_ptr().add((m * V + v) * S::LANES), found[m][v]);
+                        }
+                    }
+                    self.store::<S, V>(&sums, tile, at, panel.channels);
+                }
             }
-            let at = (self.lines.start * out_w + done) * shape.output + panel.first;
-            // SAFETY: these positions and channels are inside the output, and this task's own.
-            unsafe { self.store::<S, V>(&sums, tile, at, panel.channels) };
             done += tile;
         }
     }
 
-    /// Residual, activation, and out.
+    /// Residual, activation, and out, straight from the registers.
+    #[inline(always)]
+    unsafe fn store_whole<S: Simd, const V: usize, const M: usize>(
+        &self,
+        sums: [[S::Vector; V]; M],
+        at: usize,
+    ) {
+        let ConvInput { residual, limits, .. } = self.input;
+        // SAFETY: the caller promises that `M` positions from `at` on, each with `V` vectors, are inside.
+        unsafe {
+            let (low, high) = (S::splat(limits.low), S::splat(limits.high));
+            for m in 0..M {
+                for v in 0..V {
+                    let at = at + m * self.conv.shape.output + v * S::LANES;
+                    let mut sum = sums[m][v];
+                    if let Some(residual) = residual {
+                        sum = S::add(sum, S::load(residual.as_ptr().add(at)));
+                    }
+                    S::store(self.out.get().add(at), S::min(high, S::max(low, sum)));
+                }
+            }
+        }
+    }
+
+    /// The same of a part of a tile or of a panel.
     #[inline(always)]
     unsafe fn store<S: Simd, const V: usize>(&self, sums: &[f32], tile: usize, at: usize, channels: usize) {
         let ConvInput { residual, limits, .. } = self.input;
@@ -354,12 +386,16 @@ unsafe fn sum<S: Simd, const V: usize, const M: usize>(
     row: usize,
     mut weights: *const f32,
     bias: *const f32,
-    to: *mut f32,
-) {
+) -> [[S::Vector; V]; M] {
     // SAFETY: the caller promises that all of it is there.
     unsafe {
-        let bias: [S::Vector; V] = std::array::from_fn(|v| S::load(bias.add(v * S::LANES)));
-        let mut sums = [bias; M];
+        let mut sums = [[S::splat(0.0); V]; M];
+        for v in 0..V {
+            let bias = S::load(bias.add(v * S::LANES));
+            for m in 0..M {
+                sums[m][v] = bias;
+            }
+        }
         for _ in 0..lines {
             // Several values a turn: then they lie at fixed distances from the pointers.
             for _ in 0..run / UNROLL {
@@ -379,11 +415,7 @@ unsafe fn sum<S: Simd, const V: usize, const M: usize>(
                 *window = window.wrapping_add(row).wrapping_sub(run - run % UNROLL);
             }
         }
-        for m in 0..M {
-            for v in 0..V {
-                S::store(to.add((m * V + v) * S::LANES), sums[m][v]);
-            }
-        }
+        sums
     }
 }
 

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use crate::conv::{Conv, ConvInput};
 use crate::depthwise::Depthwise;
 use crate::parallel::{Shared, for_each, threads};
-use crate::scratch::with_scratch;
+use crate::scratch::{uninit, with_scratch};
 use crate::shape::Limits;
 
 /// Values of a band between the convolutions: 1 MiB, half of a core's usual L2 cache.
@@ -117,10 +117,4 @@ impl Bottleneck<'_> {
             });
         });
     }
-}
-
-/// Numbers as room for numbers.
-fn uninit(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
-    // SAFETY: they are as good, as long as nothing but numbers is written there, and kernels write nothing else.
-    unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
 }

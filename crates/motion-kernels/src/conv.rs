@@ -81,7 +81,7 @@ impl Conv {
     /// Packs weight `[C', k, k, C]` and bias `[C']` for the best instructions of this machine.
     ///
     /// # Panics
-    /// When the lengths are not those of the shape.
+    /// When the lengths are not those of the shape, or this machine has not the instructions.
     pub fn new(shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
         Self::with_level(Level::best(), shape, weight, bias)
     }
@@ -91,14 +91,7 @@ impl Conv {
     /// # Panics
     /// As [`Conv::new`].
     pub fn with_level(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
-        assert_eq!(weight.len(), shape.output * shape.window(), "length of the weight");
-        assert_eq!(bias.len(), shape.output, "length of the bias");
-        let algorithm = if Winograd::suits(shape) {
-            Algorithm::Winograd(Winograd::new(level, shape, weight, bias))
-        } else {
-            Algorithm::Direct(Direct::new(level, shape, weight, bias))
-        };
-        Self { shape, algorithm }
+        Self::pack(level, shape, weight, bias, Winograd::suits(shape))
     }
 
     /// The same without a second algorithm: for weights that change after every run, where packing must be cheap.
@@ -106,9 +99,19 @@ impl Conv {
     /// # Panics
     /// As [`Conv::new`].
     pub fn once(shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
+        Self::pack(Level::best(), shape, weight, bias, false)
+    }
+
+    fn pack(level: Level, shape: Shape, weight: &[f32], bias: &[f32], winograd: bool) -> Self {
+        level.check();
         assert_eq!(weight.len(), shape.output * shape.window(), "length of the weight");
         assert_eq!(bias.len(), shape.output, "length of the bias");
-        Self { shape, algorithm: Algorithm::Direct(Direct::new(Level::best(), shape, weight, bias)) }
+        let algorithm = if winograd {
+            Algorithm::Winograd(Winograd::new(level, shape, weight, bias))
+        } else {
+            Algorithm::Direct(Direct::new(level, shape, weight, bias))
+        };
+        Self { shape, algorithm }
     }
 
     /// Writes `[n, h', w', C']`, every value of it.

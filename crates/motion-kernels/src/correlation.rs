@@ -59,6 +59,7 @@ impl Search {
         out: &mut [f32],
         work: impl Fn(&[f32], &mut [f32]) + Sync,
     ) {
+        level.check();
         let Self { n, h, w, c, patch } = *self;
         for map in [first, second] {
             assert_eq!(map.len(), n * h * w * c, "length of a map");

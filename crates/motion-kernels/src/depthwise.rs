@@ -26,7 +26,8 @@ impl Depthwise {
     /// For weight `[k, k, C]` and bias `[C]`, on the best instructions of this machine.
     ///
     /// # Panics
-    /// When the lengths are not those of the shape, or it has not as many channels out as in.
+    /// When the lengths are not those of the shape, it has not as many channels out as in, or this machine has not the
+    /// instructions.
     pub fn new(shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
         Self::with_level(Level::best(), shape, weight, bias)
     }
@@ -36,6 +37,7 @@ impl Depthwise {
     /// # Panics
     /// As [`Depthwise::new`].
     pub fn with_level(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
+        level.check();
         assert_eq!(shape.input, shape.output, "channels in and out");
         assert_eq!(weight.len(), shape.window(), "length of the weight");
         assert_eq!(bias.len(), shape.input, "length of the bias");

@@ -66,24 +66,10 @@ const fn tiles(level: Level) -> &'static [(usize, usize)] {
     }
 }
 
-const fn lanes(level: Level) -> usize {
-    match level {
-        Level::Scalar => 1,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => 8,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => 16,
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => 4,
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Level::Simd128 => 4,
-    }
-}
-
 impl Direct {
     /// Packs weight `[C', k, k, C]` and bias `[C']`.
     pub(crate) fn new(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
-        let (lanes, window) = (lanes(level), shape.window());
+        let (lanes, window) = (level.lanes(), shape.window());
         let (mut panels, mut weights, mut padded) = (Vec::new(), Vec::new(), Vec::new());
         let mut first = 0;
         while first < shape.output {

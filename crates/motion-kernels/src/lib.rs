@@ -25,5 +25,7 @@ pub use bottleneck::Bottleneck;
 pub use conv::{Conv, ConvInput};
 pub use correlation::Search;
 pub use depthwise::Depthwise;
+pub use parallel::threads;
+pub use scratch::with_scratch;
 pub use shape::{Limits, Shape};
 pub use simd::Level;

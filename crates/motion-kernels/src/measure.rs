@@ -10,7 +10,11 @@ use crate::simd::{Kernel, Level, Simd, dispatch};
 const RUNS: usize = 7;
 
 /// Multiplications and additions a second, with everything in registers, on all threads.
+///
+/// # Panics
+/// When this machine has not the instructions.
 pub fn peak(level: Level) -> f64 {
+    level.check();
     const STEPS: usize = 400_000;
     struct Registers<'a> {
         operations: &'a mut f64,

@@ -1,7 +1,7 @@
 //! Work in tasks: over all cores natively, one after the other where there is one thread.
 
 /// Threads to share work among.
-pub(crate) fn threads() -> usize {
+pub fn threads() -> usize {
     #[cfg(not(target_arch = "wasm32"))]
     return rayon::current_num_threads();
     #[cfg(target_arch = "wasm32")]

@@ -1,9 +1,10 @@
 //! Memory that a thread keeps from one task to the next.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 /// Runs `work` on so many values of this thread's memory; what stands in them is left over.
-pub(crate) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+pub fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
     }
@@ -14,4 +15,10 @@ pub(crate) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R)
     let result = work(&mut scratch[..length]);
     SCRATCH.set(scratch);
     result
+}
+
+/// Numbers as room for numbers.
+pub(crate) fn uninit(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: they are as good, as long as nothing but numbers is written there, and kernels write nothing else.
+    unsafe { &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>]) }
 }

@@ -54,9 +54,9 @@ impl Level {
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 levels.push(Self::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f") {
-                levels.push(Self::Avx512);
+                if is_x86_feature_detected!("avx512f") {
+                    levels.push(Self::Avx512);
+                }
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -64,6 +64,26 @@ impl Level {
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         levels.push(Self::Simd128);
         levels
+    }
+
+    /// Refuses what this machine has not: its instructions would be the end of the program, or worse.
+    pub(crate) fn check(self) {
+        assert!(self == Self::best() || Self::available().contains(&self), "this machine has no {self:?}");
+    }
+
+    /// Values in a vector.
+    pub(crate) const fn lanes(self) -> usize {
+        match self {
+            Self::Scalar => Scalar::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Neon::LANES,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128 => Simd128::LANES,
+        }
     }
 
     /// The fastest that this machine has.
@@ -316,7 +336,7 @@ pub(crate) fn dispatch(level: Level, kernel: impl Kernel) {
             fn compiled(kernel: impl Kernel) {
                 kernel.run::<Avx2>();
             }
-            // SAFETY: a level is only had where its instructions are.
+            // SAFETY: whoever packs for a level checks that its instructions are there.
             unsafe { compiled(kernel) }
         }
         #[cfg(target_arch = "x86_64")]
@@ -325,7 +345,7 @@ pub(crate) fn dispatch(level: Level, kernel: impl Kernel) {
             fn compiled(kernel: impl Kernel) {
                 kernel.run::<Avx512>();
             }
-            // SAFETY: a level is only had where its instructions are.
+            // SAFETY: whoever packs for a level checks that its instructions are there.
             unsafe { compiled(kernel) }
         }
         #[cfg(target_arch = "aarch64")]

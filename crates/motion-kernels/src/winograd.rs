@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use crate::conv::ConvInput;
 use crate::direct::Direct;
 use crate::parallel::{Shared, for_each, threads};
-use crate::scratch::with_scratch;
+use crate::scratch::{uninit, with_scratch};
 use crate::shape::{Limits, Shape};
 use crate::simd::{Kernel, Level, Simd, dispatch};
 
@@ -141,9 +141,7 @@ impl Winograd {
                         limits: Limits::NONE,
                     };
                     let after = &mut after[place * count * to..][..count * to];
-                    // SAFETY: numbers are as good as room for numbers, as long as only numbers are written there.
-                    product
-                        .line(line, unsafe { &mut *(std::ptr::from_mut(after) as *mut [MaybeUninit<f32>]) });
+                    product.line(line, uninit(after));
                 }
                 dispatch(self.level, After { winograd: self, input: &input, grid, from: after, out });
             });

@@ -1,20 +1,13 @@
 //! Every instruction set of this machine against the sum as it stands in the textbook.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod support;
+
 use std::mem::MaybeUninit;
 
 use motion_kernels::{Bottleneck, Conv, ConvInput, Depthwise, Level, Limits, Shape};
 use proptest::prelude::*;
-
-/// Numbers in -1 ..= 1 that look random.
-fn numbers(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+use support::numbers;
 
 /// The value of the shifted input, 0 outside.
 fn input_value(shape: Shape, input: &ConvInput<'_>, n: usize, y: isize, x: isize, c: usize) -> f32 {

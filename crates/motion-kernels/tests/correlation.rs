@@ -1,16 +1,10 @@
 //! Every instruction set of this machine against the sum as it stands in the paper.
 
+mod support;
+
 use motion_kernels::{Level, Search};
 use proptest::prelude::*;
-
-fn numbers(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
+use support::numbers;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]

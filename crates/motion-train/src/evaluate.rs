@@ -20,9 +20,13 @@ use crate::synth::FlowField;
 pub fn load_model(folder: &Path) -> Result<MsNet<CpuBackend>> {
     let path = folder.join("config.json");
     let config = Config::from_json(&std::fs::read_to_string(&path).map_err(at(&path))?)?;
+    Ok(MsNet::load(&CpuBackend::new(), config, load_weights(folder)?)?)
+}
+
+/// The tensors of a model folder.
+pub(crate) fn load_weights(folder: &Path) -> Result<Weights> {
     let path = folder.join("model.safetensors");
-    let weights = Weights::from_safetensors(&std::fs::read(&path).map_err(at(&path))?)?;
-    Ok(MsNet::load(&CpuBackend::new(), config, weights)?)
+    Ok(Weights::from_safetensors(&std::fs::read(&path).map_err(at(&path))?)?)
 }
 
 /// The input of a network from the frames of one clip: `[1, T, H, W, 3]`.

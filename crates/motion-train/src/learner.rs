@@ -196,7 +196,7 @@ impl Run {
             })?),
         };
         let first = match &recipe.trunk {
-            None => recipe.first.as_deref().map_or_else(|| Ok(Weights::default()), stored)?,
+            None => recipe.first.as_deref().map_or_else(|| Ok(Weights::default()), evaluate::load_weights)?,
             Some(_) if !config.backbone.is_mobilenet() || !config.expand_first_block => {
                 return Err(wrong("trunk is a MobileNetV2 with expand_first_block, the model is not".into()));
             }
@@ -485,12 +485,6 @@ fn known(flow: FlowGrid) -> impl Iterator<Item = f32> {
 /// What the motion modules of a finished pass found, in their order.
 fn motions(pass: &Pass<Tensor>) -> impl Iterator<Item = &Motion<Tensor>> {
     (0..pass.stages.len()).filter_map(|index| pass.motion(index))
-}
-
-/// The tensors of a model folder.
-fn stored(folder: &Path) -> Result<Weights> {
-    let path = folder.join("model.safetensors");
-    Ok(Weights::from_safetensors(&std::fs::read(&path).map_err(at(&path))?)?)
 }
 
 /// Writes a file beside its place and moves it there: a reader sees the old one or the new one, never a part.

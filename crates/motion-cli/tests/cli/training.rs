@@ -2,6 +2,23 @@
 
 use crate::support::{arg, fails, frames, json, model, succeeds};
 
+/// The end of a recipe: a network small enough to train in a test.
+const MODEL: &str = r#"
+[model]
+architecture = "msnet"
+backbone = "resnet18"
+width = 0.125
+frames = 4
+input_size = 64
+resize = [64, 64]
+mean = [0.485, 0.456, 0.406]
+std = [0.229, 0.224, 0.225]
+sampling = "segment"
+[model.motion]
+stages = ["res3"]
+patch = 7
+reduce_channels = 8"#;
+
 #[test]
 fn a_rendered_data_set_trains_a_model_that_can_be_used() {
     let folder = tempfile::tempdir().unwrap();
@@ -43,20 +60,7 @@ fn a_rendered_data_set_trains_a_model_that_can_be_used() {
             {set}
             [test]
             {set}
-            [model]
-            architecture = "msnet"
-            backbone = "resnet18"
-            width = 0.125
-            frames = 4
-            input_size = 64
-            resize = [64, 64]
-            mean = [0.485, 0.456, 0.406]
-            std = [0.229, 0.224, 0.225]
-            sampling = "segment"
-            [model.motion]
-            stages = ["res3"]
-            patch = 7
-            reduce_channels = 8
+            {MODEL}
             "#
         ),
     )
@@ -104,20 +108,7 @@ fn maps_learn_from_true_flow_and_stay_when_the_classes_learn() {
             count = 17
             [test]
             count = 1
-            [model]
-            architecture = "msnet"
-            backbone = "resnet18"
-            width = 0.125
-            frames = 4
-            input_size = 64
-            resize = [64, 64]
-            mean = [0.485, 0.456, 0.406]
-            std = [0.229, 0.224, 0.225]
-            sampling = "segment"
-            [model.motion]
-            stages = ["res3"]
-            patch = 7
-            reduce_channels = 8
+            {MODEL}
             fusion = "motion_only"
             "#
         );

@@ -76,17 +76,21 @@ impl Conv {
         let learnt = learnt.into_iter().any(Tensor::track_op);
         let mut conv = Self { spec, ready: None, weight, bias, norm };
         if !learnt {
-            let folded = conv.fold()?;
-            let (weight, bias) = (values(&folded.weight)?, values(&folded.bias)?);
-            let shape = motion_kernels::Shape { input, output, kernel, stride };
-            let ready = match depthwise {
-                true => Ready::Depthwise(motion_kernels::Depthwise::new(shape, &weight, &bias)),
-                false => Ready::Dense(motion_kernels::Conv::new(shape, &weight, &bias)),
-            };
-            drop((weight, bias));
-            conv.ready = Some(ready);
+            conv.ready = Some(conv.pack()?);
         }
         Ok(conv)
+    }
+
+    /// What inference runs on.
+    fn pack(&self) -> Result<Ready> {
+        let Folded { weight, bias } = self.fold()?;
+        let (weight, bias) = (values(&weight)?, values(&bias)?);
+        let ConvSpec { input, output, kernel, stride, depthwise, .. } = self.spec;
+        let shape = motion_kernels::Shape { input, output, kernel, stride };
+        Ok(match depthwise {
+            true => Ready::Depthwise(motion_kernels::Depthwise::new(shape, &weight, &bias)),
+            false => Ready::Dense(motion_kernels::Conv::new(shape, &weight, &bias)),
+        })
     }
 
     /// The weight with its channels last.
@@ -164,6 +168,15 @@ impl Conv {
         self.ready.as_ref().filter(|_| !batch && !tracked)
     }
 
+    /// The same where it is a pointwise convolution.
+    fn ready_pointwise(&self, input: &ConvInput<'_, Tensor>) -> Option<&motion_kernels::Conv> {
+        match self.ready(input)? {
+            Ready::Dense(dense) if dense.is_pointwise() => Some(dense),
+            _ => None,
+        }
+    }
+
+    /// What is learnt from: with the stored statistics.
     fn run(
         &self,
         geometry: Geometry,
@@ -230,28 +243,29 @@ pub(super) fn bottleneck(convs: &[&Conv], input: &ConvInput<'_, Tensor>) -> Resu
         [expand, depthwise, project] => (Some(expand), depthwise, project),
         _ => return Ok(None),
     };
-    let pointwise = |conv: &Conv| match conv.ready(input) {
-        Some(Ready::Dense(dense)) => dense.is_pointwise(),
-        _ => false,
+    let (Some(Ready::Depthwise(filters)), Some(projection)) =
+        (depthwise.ready(input), project.ready_pointwise(input))
+    else {
+        return Ok(None);
     };
-    let Some(Ready::Depthwise(filters)) = depthwise.ready(input) else { return Ok(None) };
-    let fits = expand.is_none_or(|expand| pointwise(expand) && expand.spec.output == depthwise.spec.input);
-    let fits = fits && pointwise(project) && project.spec.input == depthwise.spec.output;
-    let first = expand.unwrap_or(depthwise);
+    let expansion = match expand.map(|expand| (expand.ready_pointwise(input), expand)) {
+        None => None,
+        Some((Some(dense), expand)) => Some((dense, limits(expand.spec.activation))),
+        Some((None, _)) => return Ok(None),
+    };
     let [n, h, w, c] = activation("bottleneck", input.x)?;
     let ConvSpec { kernel, stride, .. } = depthwise.spec;
     let geometry = Geometry { n, h, w, input: c, output: project.spec.output, kernel, stride };
     let shape = geometry.out_shape();
-    let fits = fits
-        && c == first.spec.input
+    let fits = c == expand.unwrap_or(depthwise).spec.input
+        && expand.is_none_or(|expand| expand.spec.output == depthwise.spec.input)
+        && project.spec.input == depthwise.spec.output
         && input.residual.is_none_or(|residual| residual.dims() == shape)
         && (expand.is_some() || input.shift.is_none());
-    // What does not fit is refused where each of them runs.
-    let (true, Some(Ready::Dense(project_ready))) = (fits, &project.ready) else { return Ok(None) };
-    let expand = match expand.map(|expand| (&expand.ready, expand.spec.activation)) {
-        Some((Some(Ready::Dense(dense)), activation)) => Some((dense, limits(activation))),
-        _ => None,
-    };
+    if !fits {
+        // It is refused where each of them runs.
+        return Ok(None);
+    }
     if let Some(frames) = input.shift {
         temporal_shift::check(input.x, frames)?;
     }
@@ -259,9 +273,9 @@ pub(super) fn bottleneck(convs: &[&Conv], input: &ConvInput<'_, Tensor>) -> Resu
     let residual = input.residual.map(Tensor::contiguous).transpose()?;
     let (x, residual) = (values(&x)?, residual.as_ref().map(values).transpose()?);
     let block = motion_kernels::Bottleneck {
-        expand,
+        expand: expansion,
         depthwise: (filters, limits(depthwise.spec.activation)),
-        project: project_ready,
+        project: projection,
     };
     let input = motion_kernels::ConvInput {
         x: &x,

@@ -1,18 +1,10 @@
 //! Work in pieces: over all cores natively, one after the other on wasm32 (which has one thread).
 
-use std::cell::Cell;
 use std::ops::Range;
 
+pub(super) use motion_kernels::{threads, with_scratch};
 #[cfg(not(target_arch = "wasm32"))]
 use rayon::prelude::*;
-
-/// Cores to share work among.
-pub(super) fn threads() -> usize {
-    #[cfg(not(target_arch = "wasm32"))]
-    return rayon::current_num_threads();
-    #[cfg(target_arch = "wasm32")]
-    return 1;
-}
 
 /// Runs `work(index, piece)` for every piece of `size` values; the last piece may be shorter.
 pub(super) fn for_pieces<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Sync) {
@@ -21,20 +13,6 @@ pub(super) fn for_pieces<T: Send>(values: &mut [T], size: usize, work: impl Fn(u
     values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| work(i, piece));
     #[cfg(target_arch = "wasm32")]
     values.chunks_mut(size).enumerate().for_each(|(i, piece)| work(i, piece));
-}
-
-/// Runs `work` on so many values of memory that this thread keeps; what stands in them is left over.
-pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    }
-    let mut scratch = SCRATCH.take();
-    if scratch.len() < length {
-        scratch.resize(length, 0.0);
-    }
-    let result = work(&mut scratch[..length]);
-    SCRATCH.set(scratch);
-    result
 }
 
 /// Adds up what every share of `0..items` contributes to `length` values.

@@ -2,15 +2,20 @@
 //! floor: its operations over the measured peak, or its bytes (input, weights, output, once each) over the measured
 //! bandwidth, whichever is longer.
 //!
-//! `cargo run --release -p motion-kernels --example kernels [-- scalar|avx2|avx512|neon]`; threads by
-//! `RAYON_NUM_THREADS`.
+//! `cargo run --release -p motion-kernels --example kernels [-- scalar|avx2|avx512|neon] [words]`; only layers whose line
+//! has these words; threads by `RAYON_NUM_THREADS`.
 #![allow(clippy::print_stdout, reason = "a program that prints")]
 
 use std::mem::MaybeUninit;
 use std::time::Instant;
 
 use motion_kernels::measure::{bandwidth, peak};
-use motion_kernels::{Bottleneck, Conv, ConvInput, Depthwise, Level, Limits, Search, Shape};
+use motion_kernels::{
+    Bottleneck, Conv, ConvInput, Depthwise, Displacement, Found, Level, Limits, Search, Shape,
+};
+
+/// Operations of a term of the softmax: an exponential, its argument and three sums.
+const EXP: usize = 32;
 
 /// Frames of a clip.
 const N: usize = 8;
@@ -50,11 +55,16 @@ const BLOCKS: [[usize; 5]; 8] = [
 struct Machine {
     peak: f64,
     bandwidth: f64,
+    /// What the name of a layer must have in it.
+    only: String,
 }
 
 impl Machine {
     /// Prints a line: name, milliseconds, the floor's, and what share of the floor's speed that is.
     fn report(&self, name: &str, operations: usize, values: usize, mut work: impl FnMut()) {
+        if !name.contains(&self.only) {
+            return;
+        }
         work();
         let (mut best, start) = (f64::INFINITY, Instant::now());
         while start.elapsed().as_secs_f64() < 0.25 {
@@ -81,10 +91,14 @@ fn room(count: usize) -> Vec<MaybeUninit<f32>> {
 }
 
 fn main() {
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    let named = |level: &Level| format!("{level:?}").to_lowercase() == wanted;
-    let level = Level::available().into_iter().find(named).unwrap_or_else(Level::best);
-    let machine = Machine { peak: peak(level), bandwidth: bandwidth() };
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let mut level = Level::best();
+    words.retain(|word| {
+        let named = Level::available().into_iter().find(|level| format!("{level:?}").to_lowercase() == *word);
+        level = named.unwrap_or(level);
+        named.is_none()
+    });
+    let machine = Machine { peak: peak(level), bandwidth: bandwidth(), only: words.join(" ") };
     println!(
         "{level:?}: {:.0} GFLOP/s at best, copies {:.1} GB/s\n",
         machine.peak / 1e9,
@@ -145,12 +159,27 @@ fn main() {
     for c in [32, 64] {
         let search = Search { n: N - 1, h: 28, w: 28, c, patch: 15 };
         let map = numbers(search.n * 28 * 28 * c);
-        let mut out = vec![0.0; search.n * 28 * 28];
-        let operations = 2 * out.len() * 225 * c;
-        machine.report(&format!("correlation 15x15, 28x28, {c} channels"), operations, 2 * map.len(), || {
-            search.run_with_level(level, &map, &map, &mut out, |scores, out| {
-                out.copy_from_slice(&scores[..28])
-            });
-        });
+        let positions = search.n * 28 * 28;
+        let estimate = Displacement::with_level(level, 15, 1.0, Some(5.0));
+        let mut maps = [vec![0.0; 2 * positions], vec![0.0; positions], vec![0.0; positions]];
+        let mut scores = vec![0.0; positions * 225];
+        let operations = 2 * positions * 225 * c;
+        machine.report(
+            &format!("correlation 15x15, 28x28, {c} channels"),
+            operations,
+            2 * map.len() + scores.len(),
+            || {
+                search.run_with_level(level, &map, &map, &mut scores);
+            },
+        );
+        machine.report(
+            &format!("  with its displacement, {c} channels"),
+            operations + EXP * positions * 225,
+            2 * map.len(),
+            || {
+                let [displacement, confidence, argmax] = &mut maps;
+                estimate.search(&search, &map, &map, Found { displacement, confidence, argmax });
+            },
+        );
     }
 }

@@ -13,6 +13,7 @@ mod conv;
 mod correlation;
 mod depthwise;
 mod direct;
+mod displacement;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
 mod parallel;
@@ -25,6 +26,7 @@ pub use bottleneck::Bottleneck;
 pub use conv::{Conv, ConvInput};
 pub use correlation::Search;
 pub use depthwise::Depthwise;
+pub use displacement::{Displacement, Found};
 pub use parallel::threads;
 pub use scratch::with_scratch;
 pub use shape::{Limits, Shape};

@@ -24,6 +24,10 @@ pub(crate) trait Simd {
     unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The larger one; `b` where they cannot be compared.
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Whether a value of one equals the other's in the same place.
+    unsafe fn any_equal(a: Self::Vector, b: Self::Vector) -> bool;
+    /// 2^n, for whole numbers n from -126 to 127.
+    unsafe fn power_of_two(n: Self::Vector) -> Self::Vector;
 }
 
 /// An instruction set.
@@ -142,13 +146,22 @@ impl Simd for Scalar {
     unsafe fn max(a: f32, b: f32) -> f32 {
         if a > b { a } else { b }
     }
+    #[inline(always)]
+    unsafe fn any_equal(a: f32, b: f32) -> bool {
+        a == b
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(n: f32) -> f32 {
+        f32::from_bits(((n as i32 + 127) as u32) << 23)
+    }
 }
 
 /// Writes an implementation in terms of a processor's own functions.
 #[allow(unused_macros, reason = "a processor may have none")]
 macro_rules! simd {
     ($name:ident, $lanes:expr, $vector:ident, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
-     $mul:ident, $mul_add:ident, $neg_mul_add:ident, $min:ident, $max:ident) => {
+     $mul:ident, $mul_add:ident, $neg_mul_add:ident, $min:ident, $max:ident, $any_equal:ident,
+     $power_of_two:ident) => {
         /// Vectors of this instruction set; see [`Level`].
         pub(crate) struct $name;
 
@@ -198,6 +211,14 @@ macro_rules! simd {
             unsafe fn max(a: $vector, b: $vector) -> $vector {
                 unsafe { $max(a, b) }
             }
+            #[inline(always)]
+            unsafe fn any_equal(a: $vector, b: $vector) -> bool {
+                unsafe { $any_equal(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn power_of_two(n: $vector) -> $vector {
+                unsafe { $power_of_two(n) }
+            }
         }
     };
 }
@@ -208,6 +229,27 @@ mod x86 {
 
     use super::Simd;
 
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn any_equal_256(a: __m256, b: __m256) -> bool {
+        _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)) != 0
+    }
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn power_of_two_256(n: __m256) -> __m256 {
+        let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn any_equal_512(a: __m512, b: __m512) -> bool {
+        _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) != 0
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn power_of_two_512(n: __m512) -> __m512 {
+        _mm512_scalef_ps(_mm512_set1_ps(1.0), n)
+    }
     simd!(
         Avx2,
         8,
@@ -221,7 +263,9 @@ mod x86 {
         _mm256_fmadd_ps,
         _mm256_fnmadd_ps,
         _mm256_min_ps,
-        _mm256_max_ps
+        _mm256_max_ps,
+        any_equal_256,
+        power_of_two_256
     );
     simd!(
         Avx512,
@@ -236,7 +280,9 @@ mod x86 {
         _mm512_fmadd_ps,
         _mm512_fnmadd_ps,
         _mm512_min_ps,
-        _mm512_max_ps
+        _mm512_max_ps,
+        any_equal_512,
+        power_of_two_512
     );
 }
 #[cfg(target_arch = "x86_64")]
@@ -259,6 +305,16 @@ mod arm {
         // SAFETY: as above.
         unsafe { vfmsq_f32(c, a, b) }
     }
+    #[inline(always)]
+    unsafe fn any_equal(a: float32x4_t, b: float32x4_t) -> bool {
+        // SAFETY: as above.
+        unsafe { vmaxvq_u32(vceqq_f32(a, b)) != 0 }
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)))) }
+    }
     simd!(
         Neon,
         4,
@@ -272,7 +328,9 @@ mod arm {
         mul_add,
         neg_mul_add,
         vminq_f32,
-        vmaxq_f32
+        vmaxq_f32,
+        any_equal,
+        power_of_two
     );
 }
 #[cfg(target_arch = "aarch64")]
@@ -301,6 +359,14 @@ mod wasm {
     unsafe fn max(a: v128, b: v128) -> v128 {
         f32x4_pmax(b, a)
     }
+    #[inline(always)]
+    unsafe fn any_equal(a: v128, b: v128) -> bool {
+        v128_any_true(f32x4_eq(a, b))
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(n: v128) -> v128 {
+        i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(n), i32x4_splat(127)), 23)
+    }
     simd!(
         Simd128,
         4,
@@ -314,7 +380,9 @@ mod wasm {
         mul_add,
         neg_mul_add,
         min,
-        max
+        max,
+        any_equal,
+        power_of_two
     );
 }
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

@@ -19,7 +19,6 @@ mod parallel;
 mod temporal_shift;
 mod unit_length;
 mod values;
-mod vectors;
 
 use std::sync::atomic::AtomicU64;
 

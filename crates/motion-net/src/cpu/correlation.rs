@@ -4,6 +4,7 @@
 //! The way back is a matrix product for each line, with the gradient laid out as a matrix.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use motion_kernels::Search;
 
 use super::gemm::{Matrix, multiply_into};
 use super::values::{activation, misshapen, slice, tensor, values, written, zeros};
@@ -11,76 +12,58 @@ use crate::Result;
 
 /// See [`crate::Backend::correlation`].
 pub(super) fn correlation(first: &Tensor, second: &Tensor, patch: usize) -> Result<Tensor> {
-    let search = Search::new("correlation", first, second, patch)?;
-    Ok(first.contiguous()?.apply_op2(&second.contiguous()?, search)?)
+    let search = search("correlation", first, second, patch)?;
+    Ok(first.contiguous()?.apply_op2(&second.contiguous()?, Correlation(search))?)
 }
 
 /// Its square is still a length on a 32-bit machine.
 const LARGEST_PATCH: usize = 1023;
 
-/// Lengths of a search.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Search {
-    pub(super) n: usize,
-    pub(super) h: usize,
-    pub(super) w: usize,
-    c: usize,
-    pub(super) patch: usize,
+/// The lengths of a search of `second` for what is in `first`.
+pub(super) fn search(
+    operation: &'static str,
+    first: &Tensor,
+    second: &Tensor,
+    patch: usize,
+) -> Result<Search> {
+    let [n, h, w, c] = activation(operation, first)?;
+    if activation(operation, second)? != [n, h, w, c] {
+        return Err(misshapen(operation, second, format!("{:?}, as the first", first.dims())));
+    }
+    if patch.is_multiple_of(2) || patch > LARGEST_PATCH {
+        let expected = format!("an odd patch up to {LARGEST_PATCH} beside it, found patch {patch}");
+        return Err(misshapen(operation, first, expected));
+    }
+    Ok(Search { n, h, w, c, patch })
 }
 
-impl Search {
-    pub(super) fn new(
-        operation: &'static str,
-        first: &Tensor,
-        second: &Tensor,
-        patch: usize,
-    ) -> Result<Self> {
-        let [n, h, w, c] = activation(operation, first)?;
-        if activation(operation, second)? != [n, h, w, c] {
-            return Err(misshapen(operation, second, format!("{:?}, as the first", first.dims())));
-        }
-        if patch.is_multiple_of(2) || patch > LARGEST_PATCH {
-            let expected = format!("an odd patch up to {LARGEST_PATCH} beside it, found patch {patch}");
-            return Err(misshapen(operation, first, expected));
-        }
-        Ok(Self { n, h, w, c, patch })
-    }
+/// The scores of a search, as an operation that knows the way back.
+struct Correlation(Search);
 
+impl Correlation {
     /// Lines that a window around line `y` reaches.
     fn lines(&self, y: usize) -> std::ops::Range<usize> {
-        let radius = self.patch / 2;
-        y.saturating_sub(radius)..(y + radius + 1).min(self.h)
+        let radius = self.0.patch / 2;
+        y.saturating_sub(radius)..(y + radius + 1).min(self.0.h)
     }
 
     /// The lines that a window around this line reaches, as one matrix.
     fn around<'a>(&self, x: &'a [f32], line: usize) -> Matrix<'a> {
-        let (frame, lines) = (line / self.h * self.h, self.lines(line % self.h));
-        let size = self.w * self.c;
+        let (frame, lines) = (line / self.0.h * self.0.h, self.lines(line % self.0.h));
+        let size = self.0.w * self.0.c;
         let x = &x[(frame + lines.start) * size..(frame + lines.end) * size];
-        Matrix::new(x, lines.len() * self.w, self.c)
-    }
-
-    /// Fills `out` line by line; see [`motion_kernels::Search::run`].
-    pub(super) fn run(
-        &self,
-        first: &[f32],
-        second: &[f32],
-        out: &mut [f32],
-        work: impl Fn(&[f32], &mut [f32]) + Sync,
-    ) {
-        let Self { n, h, w, c, patch } = *self;
-        motion_kernels::Search { n, h, w, c, patch }.run(first, second, out, work);
+        Matrix::new(x, lines.len() * self.0.w, self.0.c)
     }
 
     /// Calls `visit(offset in the window, offset in the position's products, length)` for the parts of the window
     /// around (line, column) that are inside the map.
     fn parts(&self, line: usize, column: usize, mut visit: impl FnMut(usize, usize, usize)) {
-        let (radius, y) = (self.patch / 2, line % self.h);
+        let (radius, y) = (self.0.patch / 2, line % self.0.h);
         let lines = self.lines(y);
-        let (from, to) = (column.saturating_sub(radius), (column + radius + 1).min(self.w));
+        let (from, to) = (column.saturating_sub(radius), (column + radius + 1).min(self.0.w));
         for (i, other) in lines.enumerate() {
-            let in_window = (other + radius - y) * self.patch + from + radius - column;
-            visit(in_window, i * self.w + from, to - from);
+            let in_window = (other + radius - y) * self.0.patch + from + radius - column;
+            visit(in_window, i * self.0.w + from, to - from);
         }
     }
 
@@ -93,30 +76,30 @@ impl Search {
         grad: impl Fn(usize) -> f32 + Sync,
         back: bool,
     ) -> candle_core::Result<Vec<f32>> {
-        let area = self.patch * self.patch;
-        written(self.n * self.h * self.w * self.c, self.w * self.c, |line, out| {
-            let lines = self.lines(line % self.h);
-            let length = lines.len() * self.w;
-            let first_line = line / self.h * self.h + lines.start;
-            let mut matrix = vec![0.0; self.w * length];
+        let area = self.0.patch * self.0.patch;
+        written(self.0.n * self.0.h * self.0.w * self.0.c, self.0.w * self.0.c, |line, out| {
+            let lines = self.lines(line % self.0.h);
+            let length = lines.len() * self.0.w;
+            let first_line = line / self.0.h * self.0.h + lines.start;
+            let mut matrix = vec![0.0; self.0.w * length];
             for (column, row) in matrix.chunks_exact_mut(length).enumerate() {
                 self.parts(line, column, |in_window, from, count| {
                     for i in 0..count {
                         row[from + i] = if back {
-                            let neighbour = first_line * self.w + from + i;
+                            let neighbour = first_line * self.0.w + from + i;
                             grad(neighbour * area + area - 1 - (in_window + i))
                         } else {
-                            grad((line * self.w + column) * area + in_window + i)
+                            grad((line * self.0.w + column) * area + in_window + i)
                         };
                     }
                 });
             }
-            multiply_into(Matrix::new(&matrix, self.w, length), self.around(other, line), out)
+            multiply_into(Matrix::new(&matrix, self.0.w, length), self.around(other, line), out)
         })
     }
 }
 
-impl CustomOp2 for Search {
+impl CustomOp2 for Correlation {
     fn name(&self) -> &'static str {
         "correlation"
     }
@@ -129,10 +112,11 @@ impl CustomOp2 for Search {
         second_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (first, second) = (slice(first, first_layout)?, slice(second, second_layout)?);
-        let area = self.patch * self.patch;
-        let mut scores = zeros(self.n * self.h * self.w * area)?;
-        self.run(first, second, &mut scores, |scores, out| out.copy_from_slice(scores));
-        Ok((CpuStorage::F32(scores), Shape::from((self.n, self.h, self.w, area))))
+        let Search { n, h, w, patch, .. } = self.0;
+        let area = patch * patch;
+        let mut scores = zeros(n * h * w * area)?;
+        self.0.run(first, second, &mut scores);
+        Ok((CpuStorage::F32(scores), Shape::from((n, h, w, area))))
     }
 
     fn bwd(

@@ -4,7 +4,6 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
 use super::values::{activation, slice, tensor, values, zeros};
-use super::vectors::dot;
 use crate::Result;
 use crate::config::UNIT_LENGTH_EPSILON;
 
@@ -18,6 +17,25 @@ struct UnitLength;
 
 /// Positions that one task works on.
 const POSITIONS: usize = 256;
+
+/// Lanes: one vector of AVX-512, two of AVX2, four of SSE and of WebAssembly.
+const LANES: usize = 16;
+
+/// Sum of the products, in lanes side by side: a loop that the compiler may turn into vectors, which one running
+/// sum in a fixed order may not become. The rounding is smaller, too.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let (a, rest_a) = a.as_chunks::<LANES>();
+    let (b, rest_b) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
 
 #[inline(always)]
 fn inverse_length(x: &[f32]) -> f32 {

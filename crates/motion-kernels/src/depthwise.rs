@@ -1,17 +1,23 @@
 //! Depthwise convolution: one filter per channel, `[N, H, W, C]` to `[N, H', W', C]`.
 //!
 //! A few neighbouring positions by two vectors of channels stay in registers over all taps, so that a tap's weight is
-//! read once for all of them.
+//! read once for all of them. A few channels (a motion module's first layer has 2 or 3) run side by side with those of
+//! the next positions, along a line.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::parallel::{Shared, for_each};
+use crate::scratch::with_scratch;
 use crate::shape::{Limits, Shape};
 use crate::simd::{Kernel, Level, Scalar, Simd, dispatch};
 
 /// Positions that are worked on together.
 const POSITIONS: usize = 4;
+/// Fewer channels than this run side by side with those of the next positions.
+const NARROW: usize = 8;
+/// Vectors of such a line that are worked on together.
+const VECTORS: usize = 2;
 
 /// A depthwise convolution ready to run.
 pub struct Depthwise {
@@ -20,6 +26,27 @@ pub struct Depthwise {
     /// `[k, k, C]`.
     weight: Vec<f32>,
     bias: Vec<f32>,
+    /// Weights and bias for lines of values, where there are few channels.
+    repeated: Option<Repeated>,
+}
+
+/// Weights and bias over and over, so that a vector may begin at any channel: `[k * k, length]`, `[length]`.
+struct Repeated {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    length: usize,
+}
+
+impl Repeated {
+    fn new(level: Level, weight: &[f32], bias: &[f32]) -> Self {
+        let channels = bias.len();
+        let length = channels + VECTORS * level.lanes();
+        let repeat = |values: &[f32]| -> Vec<f32> {
+            let each = values.chunks_exact(channels);
+            each.flat_map(|values| values.iter().copied().cycle().take(length)).collect()
+        };
+        Self { weight: repeat(weight), bias: repeat(bias), length }
+    }
 }
 
 impl Depthwise {
@@ -41,7 +68,9 @@ impl Depthwise {
         assert_eq!(shape.input, shape.output, "channels in and out");
         assert_eq!(weight.len(), shape.window(), "length of the weight");
         assert_eq!(bias.len(), shape.input, "length of the bias");
-        Self { level, shape, weight: weight.to_vec(), bias: bias.to_vec() }
+        let narrow = shape.stride == 1 && shape.input < NARROW;
+        let repeated = narrow.then(|| Repeated::new(level, weight, bias));
+        Self { level, shape, weight: weight.to_vec(), bias: bias.to_vec(), repeated }
     }
 
     /// Writes activation(convolution + bias + residual), `[n, h', w', C]`, every value of it.
@@ -66,7 +95,44 @@ impl Depthwise {
             // SAFETY: the lines are apart, and inside the output.
             let out = unsafe { std::slice::from_raw_parts_mut(shared.get().add(i * line).cast(), line) };
             let residual = residual.map(|residual| &residual[i * line..(i + 1) * line]);
-            self.lines(x, 0, [h, w], i..i + 1, residual, limits, out);
+            match &self.repeated {
+                Some(repeated) => self.narrow(repeated, x, [h, w], i, residual, limits, out),
+                None => self.lines(x, 0, [h, w], i..i + 1, residual, limits, out),
+            }
+        });
+    }
+
+    /// An output line, counted over all frames, of few channels.
+    #[allow(clippy::too_many_arguments, reason = "one place calls it")]
+    fn narrow(
+        &self,
+        repeated: &Repeated,
+        x: &[f32],
+        [h, w]: [usize; 2],
+        line: usize,
+        residual: Option<&[f32]>,
+        limits: Limits,
+        out: &mut [MaybeUninit<f32>],
+    ) {
+        let Shape { input: channels, kernel, .. } = self.shape;
+        let (block, border) = (VECTORS * self.level.lanes(), kernel / 2 * channels);
+        let length = (w * channels).next_multiple_of(block);
+        let row = length + 2 * border;
+        with_scratch(kernel * row + length, |scratch| {
+            let (rows, sums) = scratch.split_at_mut(kernel * row);
+            for (ky, to) in rows.chunks_exact_mut(row).enumerate() {
+                let y = (line % h + ky).wrapping_sub(kernel / 2);
+                to.fill(0.0);
+                if y < h {
+                    let from = &x[(line / h * h + y) * w * channels..][..w * channels];
+                    to[border..border + w * channels].copy_from_slice(from);
+                }
+            }
+            dispatch(self.level, Narrow { shape: self.shape, repeated, rows, row, sums });
+            for (i, (out, sum)) in out.iter_mut().zip(&*sums).enumerate() {
+                let sum = sum + residual.map_or(0.0, |residual| residual[i]);
+                out.write(limits.apply(sum));
+            }
         });
     }
 
@@ -89,6 +155,50 @@ impl Depthwise {
             self.level,
             Lines { depthwise: self, x, origin, size: [h, w], lines, residual, limits, out },
         );
+    }
+}
+
+/// A line of values, whatever their channels are.
+struct Narrow<'a> {
+    shape: Shape,
+    repeated: &'a Repeated,
+    /// The lines of the input under the kernel, with a border of zeros.
+    rows: &'a [f32],
+    row: usize,
+    /// Whole blocks of values.
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Narrow<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Shape { input: channels, kernel, .. } = self.shape;
+        let Repeated { weight, bias, length } = self.repeated;
+        let block = VECTORS * S::LANES;
+        for start in (0..self.sums.len()).step_by(block) {
+            let phase = start % channels;
+            // SAFETY: the weights are as long as a block from any channel on; a row is as long as the sums and its
+            // border, and the last tap begins a border's two sides later.
+            unsafe {
+                let mut sums = [S::splat(0.0); VECTORS];
+                for v in 0..VECTORS {
+                    sums[v] = S::load(bias.as_ptr().add(phase + v * S::LANES));
+                }
+                for ky in 0..kernel {
+                    for kx in 0..kernel {
+                        let weight = weight.as_ptr().add((ky * kernel + kx) * length + phase);
+                        let x = self.rows.as_ptr().add(ky * self.row + start + kx * channels);
+                        for v in 0..VECTORS {
+                            let x = S::load(x.add(v * S::LANES));
+                            sums[v] = S::mul_add(x, S::load(weight.add(v * S::LANES)), sums[v]);
+                        }
+                    }
+                }
+                for v in 0..VECTORS {
+                    S::store(self.sums.as_mut_ptr().add(start + v * S::LANES), sums[v]);
+                }
+            }
+        }
     }
 }
 

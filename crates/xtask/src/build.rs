@@ -1,6 +1,7 @@
-//! The page's wasm module. In: `crates/motion-web`. Out: `web/pkg/motion_web.js` and `motion_web_bg.wasm`.
+//! The page's wasm module, twice. In: `crates/motion-web`. Out: `web/pkg/motion_web.js` and `motion_web_bg.wasm`, and in
+//! `web/pkg-threads` the same with threads, for pages that are cross-origin isolated.
 
-use crate::run::{cargo, describe, find_program, root, succeed};
+use crate::run::{cargo, describe, find_program, nightly_cargo, root, succeed};
 use anyhow::{Context, Result, bail};
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
@@ -15,24 +16,26 @@ pub(crate) const WEB: &str = "web";
 /// Cargo profile for a quick look: shares its settings with the native program.
 pub(crate) const DEV: &str = "release";
 
-/// Compile `motion-web` with a cargo profile and write its JavaScript glue beside it.
+/// Compile `motion-web` with a cargo profile, without threads and, where that can be, with them; write the JavaScript.
 pub(crate) fn build(profile: &str) -> Result<()> {
     add_wasm_target()?;
-    let wasm = compile(profile)?;
-    let folder = root()?.join("web/pkg");
-    let mut bindgen = Bindgen::new();
-    bindgen
-        .input_path(&wasm)
-        .out_name("motion_web")
-        .typescript(false)
-        .web(true)
-        .and_then(|bindgen| bindgen.generate(&folder))
-        .with_context(|| format!("wasm-bindgen could not make web/pkg from {}", wasm.display()))?;
-    for name in ["motion_web_bg.wasm", "motion_web.js"] {
-        let (raw, gzip) = sizes(&folder.join(name))?;
-        println!("web/pkg/{name}: {} kB, {} kB gzip", raw.div_ceil(1000), gzip.div_ceil(1000));
+    glue(&compile(cargo(&["build"])?, profile)?, "web/pkg")?;
+    let folder = "web/pkg-threads";
+    if let Some(reason) = nightly_lacks() {
+        println!("{folder} is left out, so the page uses one thread: {reason}");
+        // What an earlier build left there would not be the same program.
+        return match std::fs::remove_dir_all(root()?.join(folder)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context(folder),
+            _ => Ok(()),
+        };
     }
-    Ok(())
+    let mut threads = nightly_cargo(&["--config", ".cargo/threads.toml", "build", "--features", "threads"])?;
+    // A folder of its own: other flags would have everything compiled again, each time.
+    threads.arg("--target-dir").arg(target_folder()?.join("threads"));
+    let wasm = compile(threads, profile).context(
+        "the module with threads: `rustup update nightly` may help, and without nightly it is left out",
+    )?;
+    glue(&wasm, folder)
 }
 
 /// The browser's target is not part of a plain Rust install.
@@ -51,6 +54,30 @@ fn add_wasm_target() -> Result<()> {
     succeed(Command::new("rustup").args(["target", "add", TARGET]).current_dir(root()?))
 }
 
+/// What is missing to compile the standard library for threads, and how to get it.
+///
+/// A toolchain is hundreds of megabytes, which nobody should download by surprise; the library's source is two.
+fn nightly_lacks() -> Option<&'static str> {
+    let rustup = |arguments: &[&str]| {
+        let output = Command::new("rustup").args(arguments).output().ok();
+        output.filter(|output| output.status.success())
+    };
+    let Some(sysroot) = rustup(&["run", "nightly", "rustc", "--print", "sysroot"]) else {
+        return Some(
+            "`rustup toolchain install nightly --profile minimal --component rust-src` adds what threads need",
+        );
+    };
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    if !sysroot.join("lib/rustlib/src/rust/library").is_dir() {
+        eprintln!("adding the standard library's source to the nightly toolchain");
+        rustup(&["component", "add", "rust-src", "--toolchain", "nightly"])
+            .is_none()
+            .then_some("`rustup component add rust-src --toolchain nightly` did not succeed")
+    } else {
+        None
+    }
+}
+
 fn has_wasm_target() -> Result<bool> {
     let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -60,9 +87,17 @@ fn has_wasm_target() -> Result<bool> {
     Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// Ask cargo where it put the module: the target folder may be anywhere.
-fn compile(profile: &str) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--package", "motion-web", "--lib", "--target", TARGET])?;
+/// Where cargo builds.
+fn target_folder() -> Result<PathBuf> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])?.output();
+    let output = output.context("`cargo metadata` did not start")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())
+}
+
+/// Run a `cargo build` to its end and ask it where it put the module: the target folder may be anywhere.
+fn compile(mut command: Command, profile: &str) -> Result<PathBuf> {
+    command.args(["--package", "motion-web", "--lib", "--target", TARGET]);
     command.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
     let line = describe(&command);
     let output =
@@ -78,6 +113,24 @@ fn compile(profile: &str) -> Result<PathBuf> {
         .filter_map(|file| file.as_str().map(PathBuf::from))
         .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
         .with_context(|| format!("`{line}` made no .wasm file"))
+}
+
+/// Write a module and its JavaScript into a folder of the page, and say how large they are.
+fn glue(wasm: &Path, folder: &str) -> Result<()> {
+    let out = root()?.join(folder);
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .input_path(wasm)
+        .out_name("motion_web")
+        .typescript(false)
+        .web(true)
+        .and_then(|bindgen| bindgen.generate(&out))
+        .with_context(|| format!("wasm-bindgen could not make {folder} from {}", wasm.display()))?;
+    for name in ["motion_web_bg.wasm", "motion_web.js"] {
+        let (raw, gzip) = sizes(&out.join(name))?;
+        println!("{folder}/{name}: {} kB, {} kB gzip", raw.div_ceil(1000), gzip.div_ceil(1000));
+    }
+    Ok(())
 }
 
 /// Bytes of a file as it is, and as a web host sends it.

@@ -1,7 +1,7 @@
 // The workers behind the threads of threads.rs. This file starts them, and is what each of them runs.
 
 const THREAD = 'motion-web thread';
-const SECONDS = 20;
+const SECONDS = 10;
 
 let workers = []; // kept: Firefox would collect a worker that nobody holds
 

@@ -23,11 +23,7 @@ pub(crate) fn build(profile: &str) -> Result<()> {
     let folder = "web/pkg-threads";
     if let Some(reason) = nightly_lacks() {
         println!("{folder} is left out, so the page uses one thread: {reason}");
-        // What an earlier build left there would not be the same program.
-        return match std::fs::remove_dir_all(root()?.join(folder)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context(folder),
-            _ => Ok(()),
-        };
+        return leave_out(&root()?.join(folder));
     }
     let mut threads = nightly_cargo(&["--config", ".cargo/threads.toml", "build", "--features", "threads"])?;
     // A folder of its own: other flags would have everything compiled again, each time.
@@ -36,6 +32,18 @@ pub(crate) fn build(profile: &str) -> Result<()> {
         "the module with threads: `rustup update nightly` may help, and without nightly it is left out",
     )?;
     glue(&wasm, folder)
+}
+
+/// In the place of a module, and of what an earlier build left there: the reason, for the page that asks for it. A file
+/// that is missing would be an error in the browser's console.
+fn leave_out(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let reason = "throw new Error('it was built without a nightly Rust, which threads need');\n";
+    std::fs::write(folder.join("motion_web.js"), reason)
+        .with_context(|| format!("writing to {}", folder.display()))
 }
 
 /// The browser's target is not part of a plain Rust install.

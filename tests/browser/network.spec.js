@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  choose, demo, demoFile, drop, expect, MODEL, motionlens, NO_THREADS, replaceWorker, scratch, sharedFiles, state, tensors, test, visit, watch, withCores,
+  BUILDS, choose, demo, demoFile, drop, expect, MODEL, motionlens, NO_THREADS, replaceWorker, scratch, sharedFiles, state, tensors, test, visit, watch, withCores,
 } from './support.js';
 
 const facts = (page) => page.locator('#facts').evaluate((list) =>
@@ -57,9 +57,9 @@ async function expectTheSame(page, estimator) {
   shown.forEach((share, i) => expect(Math.abs(share - probabilities[i])).toBeLessThan(0.006));
 }
 
-for (const [cores, name] of [[1, '1 thread'], [2, '2 threads']]) {
+for (const [cores, name] of BUILDS) {
   test.describe.serial(`a demo clip with ${name}`, () => {
-    test.skip(cores > 1 && NO_THREADS, NO_THREADS);
+    test.skip(cores > 1 && Boolean(NO_THREADS), NO_THREADS);
     let page;
     let complaints;
     const remembered = {};

@@ -46,6 +46,9 @@ export async function visit(page, url = process.env.MOTIONLENS_URL) {
 export const NO_THREADS = existsSync(join(ROOT, 'web/pkg-threads/motion_web_bg.wasm'))
   ? '' : 'skipped: web/pkg-threads is not built, for want of a nightly Rust';
 
+// The modules to ask the same questions of: cores that the page's worker finds, and what it says that it runs on.
+export const BUILDS = [[1, '1 thread'], [2, '2 threads']];
+
 // Makes the page's worker find so many cores, and so use as many threads (up to four).
 export const withCores = (page, cores) => replaceWorker(page, (worker) =>
   `Object.defineProperty(navigator, 'hardwareConcurrency', { value: ${cores} });\n${worker}`);

@@ -65,6 +65,25 @@ for (const [what, does, says] of [
   });
 }
 
+test('memory that runs out is told, and not waited for', async ({ page }) => {
+  test.skip(Boolean(NO_THREADS), NO_THREADS);
+  const ends = [];
+  for (const pages of [300, 800, 1000, 2000]) { // of 64 KiB
+    await page.unrouteAll();
+    await replaceWorker(page, (worker) => `
+      Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 });
+      const { Memory } = WebAssembly;
+      WebAssembly.Memory = function (limits) { return new Memory({ ...limits, maximum: ${pages} }); };
+      ${worker}`);
+    await page.goto(process.env.MOTIONLENS_URL);
+    await choose(page, demoFile);
+    await expect(page.locator('body')).toHaveAttribute('data-state', /result|error/, { timeout: 20_000 });
+    ends.push(await page.locator('body').getAttribute('data-state'));
+    console.log(`${pages} pages: ${ends.at(-1)} ${await page.locator('#failure-text').textContent()}`);
+  }
+  expect(ends).toEqual(['error', 'error', 'error', 'result']);
+});
+
 for (const clip of demos) {
   test(`${clip.file} has the same numbers, bit for bit, on 1, 2 and 3 threads`, async ({ browser }) => {
     test.skip(Boolean(NO_THREADS), NO_THREADS);

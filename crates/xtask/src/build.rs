@@ -148,3 +148,19 @@ fn sizes(file: &Path) -> Result<(usize, usize)> {
     gzip.write_all(&bytes)?;
     Ok((bytes.len(), gzip.finish()?.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_is_left_out_leaves_nothing_but_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("pkg-threads");
+        leave_out(&folder).unwrap();
+        std::fs::write(folder.join("motion_web_bg.wasm"), "of an earlier build").unwrap();
+        leave_out(&folder).unwrap();
+        assert!(!folder.join("motion_web_bg.wasm").exists());
+        assert!(std::fs::read_to_string(folder.join("motion_web.js")).unwrap().contains("nightly"));
+    }
+}

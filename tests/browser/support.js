@@ -45,6 +45,7 @@ export async function visit(page, url = process.env.MOTIONLENS_URL) {
 // The module with threads is there only where nightly Rust is.
 export const NO_THREADS = existsSync(join(ROOT, 'web/pkg-threads/motion_web_bg.wasm'))
   ? '' : 'skipped: web/pkg-threads is not built, for want of a nightly Rust';
+if (NO_THREADS) console.log(NO_THREADS);
 
 // The modules to ask the same questions of: cores that the page's worker finds, and what it says that it runs on.
 export const BUILDS = [[1, '1 thread'], [2, '2 threads']];

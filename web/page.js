@@ -268,7 +268,7 @@ function showScores({ clip, scores }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.chooseEstimator(scores.settings.estimator);
-  $('run-facts').textContent = `${scores.backend.toUpperCase()} · ${duration(scores.ms.total)}`;
+  $('run-facts').textContent = `${side.processor(scores)} · ${duration(scores.ms.total)}`;
   layout();
 }
 

@@ -74,13 +74,20 @@ export function showFacts({ source, indices, approximate }, scores) {
     ['Video', `${source.width} × ${source.height}${rotation}, ${source.codec}`],
     ['Frames shown', source.frames ? `${frames} of ${source.frames}` : frames],
     ['Estimator', scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax'],
-    ['Backend', `${scores.backend.toUpperCase()}, in WebAssembly`],
+    ['Backend', `${processor(scores)}, in WebAssembly`],
+    ['Memory', `${(scores.memory / 1e6).toFixed()} MB at most`],
+    ...(scores.alone ? [['Why one thread', scores.alone]] : []),
     ['Stages run', scores.ran.join(', ') || 'none'],
     ['Stages kept', scores.reused.join(', ') || 'none'],
   ]);
   const rows = Object.entries(scores.ms).map(([part, ms]) =>
     element('tr', {}, element('th', { scope: 'row', textContent: part }), element('td', { textContent: duration(ms) })));
   $('times').tBodies[0].replaceChildren(...rows);
+}
+
+// What the network ran on: "CPU, 2 threads".
+export function processor({ backend, threads }) {
+  return `${backend.toUpperCase()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
 }
 
 export function showNotes(notes) {

@@ -43,8 +43,9 @@
 //     One 'maps' for each stage with a trained module as soon as it is ready, others when asked for with 'stage'.
 //     speed: what full saturation means, one scale for the clip (source_px: the mean of across and down). Each
 //     confidence picture runs from its own min to its own max. numbers.displacement is in units of the radius.
-// {type: 'scores', id, top: [{label, probability}], backend, ran: [text], reused: [text], settings,
+// {type: 'scores', id, top: [{label, probability}], backend, threads, alone, memory, ran: [text], reused: [text], settings,
 //     ms: {read, decode, prepare, network, draw, total}, text}
+//     alone: why there is one thread on a machine that has more, else ''. memory: bytes, the most there have been.
 //     ran and reused name stages ('res3'), motion modules ('motion of res3') and the 'classifier'; a request that
 //     decodes nothing has no read, decode and prepare.
 // {type: 'need-video-element', id, reason}            WebCodecs cannot open it. The page loads the file in a <video>:
@@ -57,8 +58,6 @@
 // {type: 'done', id}             the last answer of every request that was neither cancelled nor ended by an error
 //     ('need-video-element' and 'seek' leave their request open).
 
-import init, { Session } from './pkg/motion_web.js';
-
 // A decoder that gives nothing for so long has stopped.
 const DECODER_SECONDS = 30;
 // A stage of a large network may take this long on a slow machine.
@@ -67,6 +66,8 @@ const STAGE_SECONDS = 120;
 const QUEUE = 8;
 
 let session;
+let alone = '';
+let memory;
 const cancelled = new Set(); // ids
 const waiting = new Map(); // id -> type, of requests that have not ended; or PAUSED
 let turn = Promise.resolve(); // requests run one after the other
@@ -95,11 +96,33 @@ function cancel(id) {
 }
 
 try {
-  await init({ module_or_path: new URL('./pkg/motion_web_bg.wasm', import.meta.url) });
+  const { Session } = await withThreads() ?? await load('pkg');
   session = new Session();
   post({ type: 'ready', wheel: session.wheel() });
 } catch (error) {
   fail(undefined, error, true);
+}
+
+// The module with threads, running, or nothing where it cannot: then the other one works as well, but slower.
+async function withThreads() {
+  const cores = navigator.hardwareConcurrency ?? 1;
+  if (cores === 1) return null;
+  try {
+    if (!self.crossOriginIsolated) throw new Error('its server does not isolate the page, so it may not share memory');
+    const module = await load('pkg-threads');
+    // Of many cores half: two may be one that is called twice, or slow ones, and the page has to go on as well.
+    await module.initThreadPool(Math.min(cores, Math.max(4, Math.ceil(cores / 2)), 16));
+    return module;
+  } catch (error) {
+    alone = error?.message ?? String(error);
+    return null;
+  }
+}
+
+async function load(folder) {
+  const module = await import(`./${folder}/motion_web.js`);
+  ({ memory } = await module.default({ module_or_path: new URL(`./${folder}/motion_web_bg.wasm`, import.meta.url) }));
+  return module;
 }
 
 async function answer(message) {
@@ -307,7 +330,7 @@ async function analyse(id, name) {
 async function run(id) {
   const sent = await finish(id);
   if (!sent) await sendMaps(id, session.default_stage());
-  post({ type: 'scores', id, ...(await session.scores()) });
+  post({ type: 'scores', id, ...(await session.scores()), alone, memory: memory.buffer.byteLength });
 }
 
 async function finish(id) {

@@ -2,7 +2,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { choose, demoFile, expect, ffmpeg, made, MODEL, scratch, sharedFiles, state, test, visit } from './support.js';
+import { BUILDS, choose, demoFile, expect, ffmpeg, made, MODEL, NO_THREADS, scratch, sharedFiles, state, test, visit, withCores } from './support.js';
 
 const SECONDS = 30;
 const FOR_PROGRAMMERS = /panic|unwrap|undefined|is not a|\[object|RuntimeError/;
@@ -93,37 +93,43 @@ test('bad models get a sentence, and the good one works again', async ({ page })
   await expectNextFileWorks(page);
 });
 
-test('after a trap in the module the next file works', async ({ page }) => {
-  // What a panic or a runaway allocation of a demuxer ends in, made to happen on demand.
-  await page.route('**/pkg/motion_web.js', async (route) => {
-    const response = await route.fetch();
-    const trap = `
-      const open = Session.prototype.open;
-      Session.prototype.open = function (blob, name) {
-        if (name.startsWith('trap')) throw new WebAssembly.RuntimeError('unreachable');
-        return open.call(this, blob, name);
-      };`;
-    await route.fulfill({ response, body: await response.text() + trap });
+for (const [cores, name] of BUILDS) {
+  test(`after a trap in the module the next file works, with ${name}`, async ({ page }) => {
+    test.skip(cores > 1 && Boolean(NO_THREADS), NO_THREADS);
+    // What a panic or a runaway allocation of a demuxer ends in, made to happen on demand.
+    await page.route('**/motion_web.js', async (route) => {
+      const response = await route.fetch();
+      const trap = `
+        const open = Session.prototype.open;
+        Session.prototype.open = function (blob, name) {
+          if (name.startsWith('trap')) throw new WebAssembly.RuntimeError('unreachable');
+          return open.call(this, blob, name);
+        };`;
+      await route.fulfill({ response, body: await response.text() + trap });
+    });
+    await withCores(page, cores);
+    await visit(page);
+    const found = await outcome(page, { name: 'trap.mp4', mimeType: 'video/mp4', buffer: readFileSync(demoFile) });
+    expect(found.state).toBe('error');
+    expect(found.text).toMatch(/The analysis stopped/);
+    expect(found.text, 'a sentence for people').not.toMatch(FOR_PROGRAMMERS);
+    await expectNextFileWorks(page);
   });
-  await visit(page);
-  const found = await outcome(page, { name: 'trap.mp4', mimeType: 'video/mp4', buffer: readFileSync(demoFile) });
-  expect(found.state).toBe('error');
-  expect(found.text).toMatch(/The analysis stopped/);
-  expect(found.text, 'a sentence for people').not.toMatch(FOR_PROGRAMMERS);
-  await expectNextFileWorks(page);
-});
 
-test('every hostile file of the developers’ data is survived', async ({ page }) => {
-  const files = sharedFiles('hostile');
-  test.skip(files.length === 0, 'skipped: no ../shared/data/hostile');
-  test.setTimeout(files.length * SECONDS * 1000);
-  await visit(page);
-  for (const file of files) {
-    const start = Date.now();
-    const found = await outcome(page, file);
-    console.log(`${basename(file)} | ${found.state} | ${found.text} | ${((Date.now() - start) / 1000).toFixed(1)} s`);
-    expect(found.text).toMatch(/\w/);
-    expect(found.text).not.toMatch(FOR_PROGRAMMERS);
-  }
-  await expectNextFileWorks(page);
-});
+  test(`every hostile file of the developers’ data is survived, with ${name}`, async ({ page }) => {
+    test.skip(cores > 1 && Boolean(NO_THREADS), NO_THREADS);
+    const files = sharedFiles('hostile');
+    test.skip(files.length === 0, 'skipped: no ../shared/data/hostile');
+    test.setTimeout(files.length * SECONDS * 1000);
+    await withCores(page, cores);
+    await visit(page);
+    for (const file of files) {
+      const start = Date.now();
+      const found = await outcome(page, file);
+      console.log(`${basename(file)} | ${found.state} | ${found.text} | ${((Date.now() - start) / 1000).toFixed(1)} s`);
+      expect(found.text).toMatch(/\w/);
+      expect(found.text).not.toMatch(FOR_PROGRAMMERS);
+    }
+    await expectNextFileWorks(page);
+  });
+}

@@ -3,7 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
-import { choose, demo, demoFile, drop, expect, MODEL, motionlens, replaceWorker, scratch, sharedFiles, state, tensors, test, visit, watch } from './support.js';
+import {
+  BUILDS, choose, demo, demoFile, drop, expect, MODEL, motionlens, NO_THREADS, replaceWorker, scratch, sharedFiles, state, tensors, test, visit, watch, withCores,
+} from './support.js';
 
 const facts = (page) => page.locator('#facts').evaluate((list) =>
   Object.fromEntries([...list.querySelectorAll('div')].map((row) => [row.children[0].textContent, row.children[1].textContent])));
@@ -55,85 +57,89 @@ async function expectTheSame(page, estimator) {
   shown.forEach((share, i) => expect(Math.abs(share - probabilities[i])).toBeLessThan(0.006));
 }
 
-test.describe.serial('a demo clip', () => {
-  let page;
-  let complaints;
-  const remembered = {};
+for (const [cores, name] of BUILDS) {
+  test.describe.serial(`a demo clip with ${name}`, () => {
+    test.skip(cores > 1 && Boolean(NO_THREADS), NO_THREADS);
+    let page;
+    let complaints;
+    const remembered = {};
 
-  test.beforeAll(async ({ browser }) => {
-    page = await browser.newPage();
-    complaints = watch(page);
-    await visit(page);
+    test.beforeAll(async ({ browser }) => {
+      page = await browser.newPage();
+      complaints = watch(page);
+      await withCores(page, cores);
+      await visit(page);
+    });
+    test.afterAll(() => page.close());
+
+    test('that is dropped on the page becomes frames, maps and actions', async () => {
+      await drop(page, { name: basename(demoFile), buffer: readFileSync(demoFile) });
+      await state(page, 'result');
+      const columns = await page.locator('#strip tr:first-child canvas').count();
+      expect(columns).toBeGreaterThan(1);
+      for (const row of [2, 3]) {
+        const maps = await pixels(page, row);
+        expect(maps).toHaveLength(columns - 1);
+        expect(new Set(maps).size, 'maps of different pairs differ').toBeGreaterThan(1);
+      }
+      const { id2label } = JSON.parse(readFileSync(join(MODEL, 'config.json'), 'utf8'));
+      expect(await scores(page)).toHaveLength(Math.min(5, Object.keys(id2label).length));
+      await expect(page.locator('#frame')).toBeVisible();
+      await expect(page.locator('#overlay')).toBeVisible();
+      await expect(page.locator('#speed')).toContainText('pixels of the video');
+      await expect(page.locator('#run-facts')).toHaveText(new RegExp(`CPU, ${name} · [\\d.]+ (s|ms)`));
+      expect((await facts(page))['Stages run']).toContain('classifier');
+    });
+
+    test('gives the numbers of motionlens forward', () => expectTheSame(page, 'kernel'));
+
+    test('changes its maps and its action with the estimator, without the backbone', async () => {
+      remembered.scores = await scores(page);
+      remembered.maps = await pixels(page, 2);
+      await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+      await expect(page.locator('#facts')).toContainText('soft-argmax');
+      await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
+      await state(page, 'result');
+      const { 'Stages run': ran, 'Stages kept': kept } = await facts(page);
+      const module = await page.locator('#stages label:not(:has(small)) input').first().getAttribute('value');
+      expect(ran.split(', ')[0]).toBe(`motion of ${module}`);
+      expect(kept.split(', ')).toContain(module);
+      expect(ran.split(', ')).not.toContain(module);
+      expect(await pixels(page, 2)).not.toEqual(remembered.maps);
+      expect(await scores(page)).not.toEqual(remembered.scores);
+    });
+
+    test('gives the numbers of motionlens forward with soft-argmax too', () => expectTheSame(page, 'soft'));
+
+    test('comes back to the first numbers with the first estimator', async () => {
+      await page.getByRole('radio', { name: 'kernel-soft-argmax' }).check();
+      await expect.poll(async () => (await facts(page)).Estimator).toBe('kernel-soft-argmax');
+      await state(page, 'result');
+      expect(await scores(page)).toEqual(remembered.scores);
+      expect(await pixels(page, 2)).toEqual(remembered.maps);
+    });
+
+    test('shows a probe of a stage without a module, and says so', async () => {
+      const probe = page.locator('#stages label:has(small) input').first();
+      const name = await probe.getAttribute('value');
+      await probe.check();
+      await expect(page.locator('#stage-note')).toContainText(`${name} has no trained motion module`);
+      await state(page, 'result');
+      const maps = await pixels(page, 2);
+      expect(maps.length).toBe(remembered.maps.length);
+      expect(maps).not.toEqual(remembered.maps);
+      expect(await scores(page), 'the action does not use a probe').toEqual(remembered.scores);
+      // The probe follows the estimator like every other map.
+      await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+      await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
+      await state(page, 'result');
+      await expect(page.locator('#stage-note')).toContainText(name);
+      expect(await pixels(page, 2)).not.toEqual(maps);
+    });
+
+    test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));
   });
-  test.afterAll(() => page.close());
-
-  test('that is dropped on the page becomes frames, maps and actions', async () => {
-    await drop(page, { name: basename(demoFile), buffer: readFileSync(demoFile) });
-    await state(page, 'result');
-    const columns = await page.locator('#strip tr:first-child canvas').count();
-    expect(columns).toBeGreaterThan(1);
-    for (const row of [2, 3]) {
-      const maps = await pixels(page, row);
-      expect(maps).toHaveLength(columns - 1);
-      expect(new Set(maps).size, 'maps of different pairs differ').toBeGreaterThan(1);
-    }
-    const { id2label } = JSON.parse(readFileSync(join(MODEL, 'config.json'), 'utf8'));
-    expect(await scores(page)).toHaveLength(Math.min(5, Object.keys(id2label).length));
-    await expect(page.locator('#frame')).toBeVisible();
-    await expect(page.locator('#overlay')).toBeVisible();
-    await expect(page.locator('#speed')).toContainText('pixels of the video');
-    await expect(page.locator('#run-facts')).toHaveText(/CPU · [\d.]+ (s|ms)/);
-    expect((await facts(page))['Stages run']).toContain('classifier');
-  });
-
-  test('gives the numbers of motionlens forward', () => expectTheSame(page, 'kernel'));
-
-  test('changes its maps and its action with the estimator, without the backbone', async () => {
-    remembered.scores = await scores(page);
-    remembered.maps = await pixels(page, 2);
-    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
-    await expect(page.locator('#facts')).toContainText('soft-argmax');
-    await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
-    await state(page, 'result');
-    const { 'Stages run': ran, 'Stages kept': kept } = await facts(page);
-    const module = await page.locator('#stages label:not(:has(small)) input').first().getAttribute('value');
-    expect(ran.split(', ')[0]).toBe(`motion of ${module}`);
-    expect(kept.split(', ')).toContain(module);
-    expect(ran.split(', ')).not.toContain(module);
-    expect(await pixels(page, 2)).not.toEqual(remembered.maps);
-    expect(await scores(page)).not.toEqual(remembered.scores);
-  });
-
-  test('gives the numbers of motionlens forward with soft-argmax too', () => expectTheSame(page, 'soft'));
-
-  test('comes back to the first numbers with the first estimator', async () => {
-    await page.getByRole('radio', { name: 'kernel-soft-argmax' }).check();
-    await expect.poll(async () => (await facts(page)).Estimator).toBe('kernel-soft-argmax');
-    await state(page, 'result');
-    expect(await scores(page)).toEqual(remembered.scores);
-    expect(await pixels(page, 2)).toEqual(remembered.maps);
-  });
-
-  test('shows a probe of a stage without a module, and says so', async () => {
-    const probe = page.locator('#stages label:has(small) input').first();
-    const name = await probe.getAttribute('value');
-    await probe.check();
-    await expect(page.locator('#stage-note')).toContainText(`${name} has no trained motion module`);
-    await state(page, 'result');
-    const maps = await pixels(page, 2);
-    expect(maps.length).toBe(remembered.maps.length);
-    expect(maps).not.toEqual(remembered.maps);
-    expect(await scores(page), 'the action does not use a probe').toEqual(remembered.scores);
-    // The probe follows the estimator like every other map.
-    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
-    await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
-    await state(page, 'result');
-    await expect(page.locator('#stage-note')).toContainText(name);
-    expect(await pixels(page, 2)).not.toEqual(maps);
-  });
-
-  test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));
-});
+}
 
 test('without WebCodecs the browser’s player gives approximate frames, and the page says so', async ({ page }) => {
   await replaceWorker(page, (worker) => `delete self.VideoDecoder;\n${worker}`);

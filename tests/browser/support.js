@@ -42,6 +42,27 @@ export async function visit(page, url = process.env.MOTIONLENS_URL) {
   await expect(page.locator('#model-name')).toHaveText(/net/);
 }
 
+// The module with threads is there only where nightly Rust is.
+export const NO_THREADS = existsSync(join(ROOT, 'web/pkg-threads/motion_web_bg.wasm'))
+  ? '' : 'skipped: web/pkg-threads is not built, for want of a nightly Rust';
+if (NO_THREADS) console.log(NO_THREADS);
+
+// The modules to ask the same questions of: cores that the page's worker finds, and what it says that it runs on.
+export const BUILDS = [[1, '1 thread'], [2, '2 threads']];
+
+// Makes the page's worker find so many cores, and so use as many threads (up to four).
+export const withCores = (page, cores) => replaceWorker(page, (worker) =>
+  `Object.defineProperty(navigator, 'hardwareConcurrency', { value: ${cores} });\n${worker}`);
+
+// The page as a web host serves it that knows nothing of isolation.
+export async function withoutIsolation(page) {
+  await page.route(process.env.MOTIONLENS_URL, async (route) => {
+    const response = await route.fetch();
+    const { 'cross-origin-opener-policy': _, 'cross-origin-embedder-policy': __, ...headers } = response.headers();
+    await route.fulfill({ response, headers });
+  });
+}
+
 // The page with a worker that answers at once (fake-worker.js).
 export async function visitWithoutNetwork(page) {
   await replaceWorker(page, () => readFileSync(join(import.meta.dirname, 'fake-worker.js'), 'utf8'));
@@ -99,14 +120,28 @@ export function motionlens(...args) {
   execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-// Names and values of a safetensors file: its length, its header, its numbers (all f32 here).
+const ARRAYS = { F32: Float32Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array };
+
+// Names and values of a safetensors file: its length, its header, its numbers.
 export function tensors(file) {
   const bytes = readFileSync(file);
   const start = 8 + Number(bytes.readBigUInt64LE());
   const header = JSON.parse(bytes.subarray(8, start).toString());
   delete header.__metadata__;
-  return Object.fromEntries(Object.entries(header).map(([name, { shape, data_offsets: [from, to] }]) => {
+  return Object.fromEntries(Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
     const copy = Uint8Array.from(bytes.subarray(start + from, start + to));
-    return [name, { shape, values: new Float32Array(copy.buffer) }];
+    return [name, { shape, values: new ARRAYS[dtype](copy.buffer) }];
   }));
+}
+
+// And back: tensors of f32 as a safetensors file.
+export function safetensors(tensors) {
+  const all = Object.entries(tensors);
+  let end = 0;
+  const header = JSON.stringify(Object.fromEntries(all.map(([name, { shape, values }]) =>
+    [name, { dtype: 'F32', shape, data_offsets: [end, (end += values.byteLength)] }])));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(header)));
+  const bytes = ({ values }) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+  return Buffer.concat([length, Buffer.from(header), ...all.map(([, tensor]) => bytes(tensor))]);
 }

@@ -13,7 +13,7 @@ const runtimes = {
     const config = await (await download(`${model}/config.json`)).text();
     session.load_model(config, new Uint8Array(await (await download(`${model}/model.safetensors`)).arrayBuffer()));
     const clip = await floats(`${network}/clip.nhwc.f32`);
-    return () => session.logits_of_clip(clip);
+    return () => session.logits_of_clips(clip, ...CLIP.slice(2));
   },
 
   async 'onnxruntime-web'({ threads, network }) {

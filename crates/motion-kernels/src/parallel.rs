@@ -1,23 +1,22 @@
-//! Work in tasks: over all cores natively, one after the other where there is one thread.
+//! Work in tasks, over all threads that rayon has: one for each core natively, in the browser those of the pool that the
+//! page has started, or the one there is.
+
+use rayon::prelude::*;
 
 /// Threads to share work among.
 pub fn threads() -> usize {
-    #[cfg(not(target_arch = "wasm32"))]
-    return rayon::current_num_threads();
-    #[cfg(target_arch = "wasm32")]
-    return 1;
+    rayon::current_num_threads()
 }
 
 /// Runs `work(0)` to `work(count - 1)`.
 pub(crate) fn for_each(count: usize, work: impl Fn(usize) + Sync) {
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        use rayon::prelude::*;
-        if count > 1 {
-            return (0..count).into_par_iter().for_each(&work);
-        }
+    // Not generic from here on: the kernels would be compiled twice into every caller.
+    let work: &(dyn Fn(usize) + Sync) = &work;
+    if count > 1 && threads() > 1 {
+        (0..count).into_par_iter().for_each(work);
+    } else {
+        (0..count).for_each(work);
     }
-    (0..count).for_each(work);
 }
 
 /// A pointer that tasks share; each writes its own places.

@@ -54,6 +54,11 @@ impl CpuBackend {
     pub fn with_seed(seed: u64) -> Self {
         Self { dropout: AtomicU64::new(dropout::mix(seed)) }
     }
+
+    /// Threads that an operation is shared among.
+    pub fn threads(&self) -> usize {
+        motion_kernels::threads()
+    }
 }
 
 fn failed(message: impl Into<String>) -> Error {

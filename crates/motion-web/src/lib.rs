@@ -11,5 +11,7 @@ pub mod message;
 pub mod orientation;
 pub mod schedule;
 pub mod session;
+#[cfg(all(feature = "threads", target_arch = "wasm32"))]
+pub mod threads;
 
 pub use error::{Error, Result};

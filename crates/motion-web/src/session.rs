@@ -115,14 +115,15 @@ impl Session {
         Ok(picture(&Picture::from_rgba(WHEEL, WHEEL, wheel::wheel_picture(WHEEL))?))
     }
 
-    /// Scores of a normalised clip `[T, H, W, 3]`: the network alone, for `cargo xtask bench-peers`.
+    /// Scores `[N, classes]` of normalised clips `[N, T, H, W, 3]`: the network alone, for tests and `bench-peers`.
     ///
     /// # Errors
     /// Without a model, when the clip does not fit it, or when the backend fails.
-    pub async fn logits_of_clip(&self, clip: Vec<f32>) -> Result<Vec<f32>> {
+    pub async fn logits_of_clips(&self, clips: Vec<f32>, height: usize, width: usize) -> Result<Vec<f32>> {
         let model = self.model()?;
-        let &Config { frames, input_size, .. } = model.net.config();
-        let clip = HostTensor::new([1, frames, input_size, input_size, 3], clip)?;
+        let frames = model.net.config().frames;
+        let count = clips.len() / (frames * height * width * 3).max(1);
+        let clip = HostTensor::new([count, frames, height, width, 3], clips)?;
         let pass = model.net.forward(&self.backend, &clip, &model.estimation)?;
         let logits = pass.logits().ok_or(Error::Order("The network has not run to its end."))?;
         Ok(self.backend.read(logits).await?.data)
@@ -526,6 +527,7 @@ impl Session {
         Ok(object([
             ("top", array(top)),
             ("backend", self.backend.name().into()),
+            ("threads", self.backend.threads().into()),
             ("ran", texts(ran)),
             ("reused", texts(&reused)),
             ("settings", settings_message(&model.estimation)),

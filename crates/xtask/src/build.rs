@@ -1,6 +1,7 @@
-//! The page's wasm module. In: `crates/motion-web`. Out: `web/pkg/motion_web.js` and `motion_web_bg.wasm`.
+//! The page's wasm module, twice. In: `crates/motion-web`. Out: `web/pkg/motion_web.js` and `motion_web_bg.wasm`, and in
+//! `web/pkg-threads` the same with threads, for pages that are cross-origin isolated.
 
-use crate::run::{cargo, describe, find_program, root, succeed};
+use crate::run::{cargo, describe, find_program, nightly_cargo, root, succeed};
 use anyhow::{Context, Result, bail};
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
@@ -15,24 +16,34 @@ pub(crate) const WEB: &str = "web";
 /// Cargo profile for a quick look: shares its settings with the native program.
 pub(crate) const DEV: &str = "release";
 
-/// Compile `motion-web` with a cargo profile and write its JavaScript glue beside it.
+/// Compile `motion-web` with a cargo profile, without threads and, where that can be, with them; write the JavaScript.
 pub(crate) fn build(profile: &str) -> Result<()> {
     add_wasm_target()?;
-    let wasm = compile(profile)?;
-    let folder = root()?.join("web/pkg");
-    let mut bindgen = Bindgen::new();
-    bindgen
-        .input_path(&wasm)
-        .out_name("motion_web")
-        .typescript(false)
-        .web(true)
-        .and_then(|bindgen| bindgen.generate(&folder))
-        .with_context(|| format!("wasm-bindgen could not make web/pkg from {}", wasm.display()))?;
-    for name in ["motion_web_bg.wasm", "motion_web.js"] {
-        let (raw, gzip) = sizes(&folder.join(name))?;
-        println!("web/pkg/{name}: {} kB, {} kB gzip", raw.div_ceil(1000), gzip.div_ceil(1000));
+    glue(&compile(cargo(&["build"])?, profile)?, "web/pkg")?;
+    let folder = "web/pkg-threads";
+    if let Some(reason) = nightly_lacks() {
+        println!("{folder} is left out, so the page uses one thread: {reason}");
+        return leave_out(&root()?.join(folder));
     }
-    Ok(())
+    let mut threads = nightly_cargo(&["--config", ".cargo/threads.toml", "build", "--features", "threads"])?;
+    // A folder of its own: other flags would have everything compiled again, each time.
+    threads.arg("--target-dir").arg(target_folder()?.join("threads"));
+    let wasm = compile(threads, profile).context(
+        "the module with threads: `rustup update nightly` may help, and without nightly it is left out",
+    )?;
+    glue(&wasm, folder)
+}
+
+/// In the place of a module, and of what an earlier build left there: the reason, for the page that asks for it. A file
+/// that is missing would be an error in the browser's console.
+fn leave_out(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let reason = "throw new Error('it was built without a nightly Rust, which threads need');\n";
+    std::fs::write(folder.join("motion_web.js"), reason)
+        .with_context(|| format!("writing to {}", folder.display()))
 }
 
 /// The browser's target is not part of a plain Rust install.
@@ -51,6 +62,30 @@ fn add_wasm_target() -> Result<()> {
     succeed(Command::new("rustup").args(["target", "add", TARGET]).current_dir(root()?))
 }
 
+/// What is missing to compile the standard library for threads, and how to get it.
+///
+/// A toolchain is hundreds of megabytes, which nobody should download by surprise; the library's source is two.
+fn nightly_lacks() -> Option<&'static str> {
+    let rustup = |arguments: &[&str]| {
+        let output = Command::new("rustup").args(arguments).output().ok();
+        output.filter(|output| output.status.success())
+    };
+    let Some(sysroot) = rustup(&["run", "nightly", "rustc", "--print", "sysroot"]) else {
+        return Some(
+            "`rustup toolchain install nightly --profile minimal --component rust-src` adds what threads need",
+        );
+    };
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    if !sysroot.join("lib/rustlib/src/rust/library").is_dir() {
+        eprintln!("adding the standard library's source to the nightly toolchain");
+        rustup(&["component", "add", "rust-src", "--toolchain", "nightly"])
+            .is_none()
+            .then_some("`rustup component add rust-src --toolchain nightly` did not succeed")
+    } else {
+        None
+    }
+}
+
 fn has_wasm_target() -> Result<bool> {
     let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -60,9 +95,17 @@ fn has_wasm_target() -> Result<bool> {
     Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// Ask cargo where it put the module: the target folder may be anywhere.
-fn compile(profile: &str) -> Result<PathBuf> {
-    let mut command = cargo(&["build", "--package", "motion-web", "--lib", "--target", TARGET])?;
+/// Where cargo builds.
+fn target_folder() -> Result<PathBuf> {
+    let output = cargo(&["metadata", "--no-deps", "--format-version", "1"])?.output();
+    let output = output.context("`cargo metadata` did not start")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())
+}
+
+/// Run a `cargo build` to its end and ask it where it put the module: the target folder may be anywhere.
+fn compile(mut command: Command, profile: &str) -> Result<PathBuf> {
+    command.args(["--package", "motion-web", "--lib", "--target", TARGET]);
     command.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
     let line = describe(&command);
     let output =
@@ -80,10 +123,44 @@ fn compile(profile: &str) -> Result<PathBuf> {
         .with_context(|| format!("`{line}` made no .wasm file"))
 }
 
+/// Write a module and its JavaScript into a folder of the page, and say how large they are.
+fn glue(wasm: &Path, folder: &str) -> Result<()> {
+    let out = root()?.join(folder);
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .input_path(wasm)
+        .out_name("motion_web")
+        .typescript(false)
+        .web(true)
+        .and_then(|bindgen| bindgen.generate(&out))
+        .with_context(|| format!("wasm-bindgen could not make {folder} from {}", wasm.display()))?;
+    for name in ["motion_web_bg.wasm", "motion_web.js"] {
+        let (raw, gzip) = sizes(&out.join(name))?;
+        println!("{folder}/{name}: {} kB, {} kB gzip", raw.div_ceil(1000), gzip.div_ceil(1000));
+    }
+    Ok(())
+}
+
 /// Bytes of a file as it is, and as a web host sends it.
 fn sizes(file: &Path) -> Result<(usize, usize)> {
     let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&bytes)?;
     Ok((bytes.len(), gzip.finish()?.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_is_left_out_leaves_nothing_but_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("pkg-threads");
+        leave_out(&folder).unwrap();
+        std::fs::write(folder.join("motion_web_bg.wasm"), "of an earlier build").unwrap();
+        leave_out(&folder).unwrap();
+        assert!(!folder.join("motion_web_bg.wasm").exists());
+        assert!(std::fs::read_to_string(folder.join("motion_web.js")).unwrap().contains("nightly"));
+    }
 }

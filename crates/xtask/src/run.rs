@@ -18,8 +18,19 @@ pub(crate) fn root() -> Result<PathBuf> {
 /// without which the wasm module is built without simd128, and compile every dependency again.
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(root()?);
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.args(arguments);
+    at_root(command)
+}
+
+/// The cargo of the nightly toolchain, in the same way.
+pub(crate) fn nightly_cargo(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo"]).args(arguments);
+    at_root(command)
+}
+
+fn at_root(mut command: Command) -> Result<Command> {
+    command.current_dir(root()?).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     Ok(command)
 }
 

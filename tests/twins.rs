@@ -34,13 +34,13 @@ macro_rules! twins {
     ($report:ident, $gpu:ident, $kind:expr, $case:expr, |$b:ident| $run:expr) => {{
         let on_cpu = {
             let $b = &CpuBackend::new();
-            let y = (|| -> motion_net::Result<_> { $run })();
-            now($b.read(&y.unwrap())).unwrap()
+            let run = || -> motion_net::Result<_> { $run };
+            now($b.read(&run().unwrap())).unwrap()
         };
         let on_gpu = {
             let $b = &$gpu;
-            let y = (|| -> motion_net::Result<_> { $run })();
-            now($b.read(&y.unwrap())).unwrap()
+            let run = || -> motion_net::Result<_> { $run };
+            now($b.read(&run().unwrap())).unwrap()
         };
         judge(&mut $report, $kind, $case, &on_cpu, &on_gpu);
     }};

@@ -19,12 +19,11 @@ pub fn repository() -> PathBuf {
 ///
 /// # Panics
 /// When there is one and it does not work.
-#[allow(clippy::print_stdout, reason = "`cargo xtask test` counts these words")]
 pub fn gpu() -> Option<GpuBackend> {
     match now(GpuBackend::open(None)) {
         Ok(gpu) => Some(gpu),
         Err(error) if error.to_string().contains("no graphics adapter") => {
-            println!("skipped: {error}");
+            eprintln!("skipped: {error}");
             None
         }
         Err(error) => panic!("{error}"),

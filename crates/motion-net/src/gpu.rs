@@ -20,8 +20,8 @@ pub use conv2d::Conv;
 use device::{Bound, Call, Gpu, failed};
 use kernels::{
     COMBINE, CONCAT, CORRELATION, CombineParams, ConcatParams, Constants, CorrelationParams, Kernel,
-    MATCH_FRAMES, MAX_POOL, MEAN, MatchFramesParams, MaxPoolParams, MeanParams, TAKE_FRAMES, TEMPORAL_SHIFT,
-    TakeFramesParams, TemporalShiftParams, UNIT_LENGTH, UnitLengthParams,
+    MATCH_FRAMES, MAX_POOL, MEAN, MatchFramesParams, MaxPoolParams, MeanParams, PEAK, PeakParams,
+    TAKE_FRAMES, TEMPORAL_SHIFT, TakeFramesParams, TemporalShiftParams, UNIT_LENGTH, UnitLengthParams,
 };
 pub use memory::Memory;
 use memory::{HEADER, HEADER_BYTES, Loan, QUAD_BYTES};
@@ -37,6 +37,22 @@ const WORKGROUP: usize = 64;
 pub struct GpuBackend {
     gpu: Gpu,
     tuning: Tuning,
+}
+
+/// What a card does at most in a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peak {
+    /// Floating point operations in f32.
+    pub operations: f64,
+    /// Bytes read and written.
+    pub bytes: f64,
+}
+
+impl Peak {
+    /// The least time that this work can take, in nanoseconds.
+    pub fn floor(&self, work: &Work) -> f64 {
+        (work.operations as f64 / self.operations).max(work.bytes as f64 / self.bytes) * 1e9
+    }
 }
 
 /// An activation or map on the card.
@@ -181,6 +197,37 @@ impl GpuBackend {
             }
         }
         Ok(all)
+    }
+
+    /// What the card does at most, measured: plain multiplications and additions, and a plain sum of large arrays.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the adapter has no clock, or fails.
+    pub async fn peak(&self) -> Result<Peak> {
+        // Values and rounds: what takes a card, and what takes a processor, a few milliseconds.
+        let (length, rounds) = if self.is_on_processor() { (1 << 16, 64) } else { (1 << 20, 1024) };
+        let x = self.empty([length, 4])?;
+        let params = PeakParams { rounds, length: length as u32 };
+        let large = self.empty([if self.is_on_processor() { 1 << 20 } else { 1 << 22 }, 4])?;
+        let run = || -> Result<()> {
+            let y = self.empty([length, 4])?;
+            self.each_quad(&PEAK, Vec::new(), bytemuck::bytes_of(&params), &[&x], &y)?;
+            self.combine("add", &large, &large, false).map(|_| ())
+        };
+        run()?;
+        self.start_times()?;
+        for _ in 0..5 {
+            run()?;
+        }
+        let times = self.times().await?;
+        let fastest = |kernel: &Kernel| {
+            let times = times.iter().filter(|timed| timed.work.kernel == kernel.name);
+            times.map(|timed| timed.nanoseconds).fold(f64::INFINITY, f64::min) * 1e-9
+        };
+        // 16 vectors of 4, multiplied and added, a round; one array read (twice the same) and one written.
+        let operations = f64::from(rounds) * length as f64 * 16.0 * 8.0;
+        let bytes = 2.0 * large.quads() as f64 * QUAD_BYTES as f64;
+        Ok(Peak { operations: operations / fastest(&PEAK), bytes: bytes / fastest(&COMBINE) })
     }
 
     /// Ends the device as if the system had taken it away: for testing what happens then.

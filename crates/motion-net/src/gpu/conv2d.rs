@@ -4,7 +4,7 @@ use super::device::{Bound, Call, failed};
 use super::kernels::{
     CONV2D, CONV2D_TILED, Constants, ConvParams, DEPTHWISE, DepthwiseParams, Kernel, TiledParams,
 };
-use super::memory::{HEADER, QUAD_BYTES};
+use super::memory::{HEADER, Weights};
 use super::profile::Work;
 use super::tuning::{ConvShape, Form};
 use super::{GpuBackend, GpuTensor, activation, clips, misshapen, quads};
@@ -15,8 +15,8 @@ use crate::{Error, Result};
 /// A convolution ready to run.
 pub struct Conv {
     spec: ConvSpec,
-    weight: wgpu::Buffer,
-    bias: wgpu::Buffer,
+    weight: Weights,
+    bias: Weights,
     /// Quads of outputs in a row of the packed weight.
     packed: usize,
 }
@@ -130,8 +130,8 @@ impl GpuBackend {
         let beside = residual.unwrap_or(x);
         let buffers = [
             Bound::Whole(&x.loan.buffer),
-            Bound::Whole(&conv.weight),
-            Bound::Whole(&conv.bias),
+            Bound::Whole(&conv.weight.buffer),
+            Bound::Whole(&conv.bias.buffer),
             Bound::Values(&beside.loan.buffer),
             Bound::Values(&y.loan.buffer),
         ];
@@ -143,7 +143,7 @@ impl GpuBackend {
             kernel,
             detail: format!("{k}x{k}/{stride} {c} to {output} at {n}x{h}x{w}{form}", k = conv.spec.kernel),
             operations: operations as u64,
-            bytes: 4 * values as u64 + conv.weight.size(),
+            bytes: 4 * values as u64 + conv.weight.buffer.size(),
         };
         if conv.spec.depthwise {
             let params = DepthwiseParams {
@@ -168,7 +168,7 @@ impl GpuBackend {
             })?;
             return Ok(y);
         }
-        let form = self.tuning.form(&ConvShape { kernel, stride, input: c, output, positions });
+        let form = self.tuning.form(&ConvShape { kernel, stride, input: c, output, size: [n, h, w] });
         let params = ConvParams {
             height: h as u32,
             width: w as u32,
@@ -232,5 +232,3 @@ fn dense_pipeline(form: Form, spec: &ConvSpec, shift: bool, residual: bool) -> (
 fn span(output: usize) -> usize {
     quads(output).div_ceil(2).next_power_of_two().min(8)
 }
-
-const _: () = assert!(QUAD_BYTES == 16);

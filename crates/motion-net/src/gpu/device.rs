@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 
 use super::kernels::{Constants, Kernel, Pipeline, Pipelines};
 use super::lock;
-use super::memory::{HEADER_BYTES, Loan, Memory, Pool};
+use super::memory::{HEADER_BYTES, Loan, Memory, Pool, Weights};
 use super::profile::{Profile, Work};
 use crate::{Error, Result};
 
@@ -200,7 +200,7 @@ impl Gpu {
     }
 
     /// A buffer of weights.
-    pub(super) fn weights(&self, values: &[f32]) -> wgpu::Buffer {
+    pub(super) fn weights(&self, values: &[f32]) -> Weights {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("weights"),
@@ -209,8 +209,7 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.queue.write_buffer(&buffer, 0, bytes);
-        self.pool.add_weights(buffer.size());
-        buffer
+        self.pool.weights(buffer)
     }
 
     /// Workgroup memory of the device in bytes.

@@ -9,7 +9,7 @@ use super::lock;
 /// A shader: its file, its entry point and the operation share a name.
 pub(super) struct Kernel {
     pub(super) name: &'static str,
-    source: &'static str,
+    pub(super) source: &'static str,
     /// Name and offset of each of its numbers, as the host has them.
     #[cfg_attr(not(test), allow(dead_code, reason = "compared with the shader's by a test"))]
     params: &'static [(&'static str, usize)],
@@ -76,6 +76,7 @@ kernels! {
     CONCAT ConcatParams "concat" (2 to 1) {
         a_channels: u32, b_channels: u32, a_quads: u32, b_quads: u32, y_quads: u32, length: u32,
     }
+    PEAK PeakParams "peak" (1 to 1) { rounds: u32, length: u32 }
     MEAN MeanParams "mean" (1 to 1) { middle: u32, channels: u32, length: u32 }
 }
 

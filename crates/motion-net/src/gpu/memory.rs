@@ -21,7 +21,7 @@ pub struct Memory {
     pub weights: u64,
     /// Activations, in use or waiting to be used again.
     pub activations: u64,
-    /// The most that activations have been.
+    /// The most that activations have been, since the pool was last cleared.
     pub activations_peak: u64,
 }
 
@@ -45,6 +45,19 @@ pub(super) struct Loan {
     pub(super) buffer: wgpu::Buffer,
     pool: Arc<Pool>,
     cleared: u32,
+}
+
+/// A layer's weights.
+#[derive(Debug)]
+pub(super) struct Weights {
+    pub(super) buffer: wgpu::Buffer,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Weights {
+    fn drop(&mut self) {
+        lock(&self.pool.state).memory.weights -= self.buffer.size();
+    }
 }
 
 impl Drop for Loan {
@@ -92,11 +105,13 @@ impl Pool {
         state.cleared += 1;
         let bytes: u64 = state.free.drain(..).map(|buffer| buffer.size()).sum();
         state.memory.activations -= bytes;
+        state.memory.activations_peak = state.memory.activations;
     }
 
-    /// Takes down so many bytes of weights.
-    pub(super) fn add_weights(&self, bytes: u64) {
-        lock(&self.state).memory.weights += bytes;
+    /// Weights on the device, counted for as long as they are there.
+    pub(super) fn weights(self: &Arc<Self>, buffer: wgpu::Buffer) -> Weights {
+        lock(&self.state).memory.weights += buffer.size();
+        Weights { buffer, pool: self.clone() }
     }
 
     pub(super) fn memory(&self) -> Memory {

@@ -89,8 +89,12 @@ fn conv2d(
         for (var u = 0u; u < KERNEL; u++) {
             let cell = vec2u(u, v);
             let here = vec4u(input_index(at0, cell), input_index(at1, cell), input_index(at2, cell), input_index(at3, cell));
-            let next = select(vec4u(), here + frame, (here > vec4u()) & (times + 1u < vec4u(params.clip)));
-            let before = select(vec4u(), here - frame, (here > vec4u()) & (times > vec4u()));
+            var next = vec4u();
+            var before = vec4u();
+            if SHIFT {
+                next = select(vec4u(), here + frame, (here > vec4u()) & (times + 1u < vec4u(params.clip)));
+                before = select(vec4u(), here - frame, (here > vec4u()) & (times > vec4u()));
+            }
             for (var c = 0u; c < params.channels; c++) {
                 var origin = here;
                 if SHIFT { origin = select(select(here, before, c < 2u * params.fold), next, c < params.fold); }

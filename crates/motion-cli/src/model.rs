@@ -10,6 +10,7 @@ use motion_clip::{Frame, Preprocess, Sampling};
 #[cfg(feature = "gpu")]
 use motion_net::GpuBackend;
 use motion_net::config::MAXIMUM_PIXELS;
+use motion_net::weights::{ParameterSource, Role};
 use motion_net::{
     Backend, Config, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, StageMaps, Step,
     Weights, config, read_maps,
@@ -33,6 +34,9 @@ pub(crate) struct ModelArgs {
     /// Where the network runs
     #[arg(long, value_enum, default_value_t)]
     pub(crate) backend: BackendName,
+    /// Weights are made up: a folder needs no more than config.json.
+    #[arg(skip)]
+    pub(crate) made_up: bool,
 }
 
 /// Where the network can run.
@@ -116,7 +120,7 @@ pub(crate) struct Run<T> {
 /// A model on the backend that was asked for.
 pub(crate) enum AnyModel {
     /// On the processor.
-    Cpu(Model<CpuBackend>),
+    Cpu(Box<Model<CpuBackend>>),
     /// On the graphics card.
     #[cfg(feature = "gpu")]
     Gpu(Box<Model<GpuBackend>>),
@@ -141,7 +145,7 @@ impl AnyModel {
     /// As [`Model::load`], and when the backend that was asked for is not to be had.
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
         match args.backend {
-            BackendName::Cpu => Ok(Self::Cpu(Model::load(args, CpuBackend::new())?)),
+            BackendName::Cpu => Ok(Self::Cpu(Box::new(Model::load(args, CpuBackend::new())?))),
             #[cfg(feature = "gpu")]
             BackendName::Gpu => Ok(Self::Gpu(Box::new(gpu::load(args)?))),
             #[cfg(feature = "gpu")]
@@ -163,9 +167,11 @@ impl<B: Backend> Model<B> {
         let folder = &args.model;
         let _progress = Progress::wait(&format!("loading {}", folder.display()));
         let config = read_config(folder)?;
-        let weights = read_weights(&folder.join("model.safetensors"))?;
-        let net =
-            MsNet::load(&backend, config, weights).with_context(|| format!("model {}", folder.display()))?;
+        let net = match args.made_up {
+            true => MsNet::build(&backend, config, &mut MadeUp(&backend)),
+            false => MsNet::load(&backend, config, read_weights(&folder.join("model.safetensors"))?),
+        };
+        let net = net.with_context(|| format!("model {}", folder.display()))?;
         if !net.unused_motion_weights().is_empty() {
             note(&format!(
                 "model {}: {} tensors of motion modules are left out, because config.json does not name their stage",
@@ -285,6 +291,29 @@ impl<B: Backend> Model<B> {
     /// When the backend fails.
     pub(crate) fn read(&self, tensor: &B::Tensor) -> Result<HostTensor> {
         Ok(pollster::block_on(self.backend.read(tensor))?)
+    }
+}
+
+/// Weights of no meaning, of the size that keeps activations about as large as they are: for timing a network that
+/// nobody has trained.
+struct MadeUp<'a, B>(&'a B);
+
+impl<B: Backend> ParameterSource<B> for MadeUp<'_, B> {
+    fn parameter(&mut self, _: &str, shape: &[usize], role: Role) -> motion_net::Result<B::Parameter> {
+        let count: usize = shape.iter().product();
+        let inputs = (count / shape[0].max(1)).max(1) as f32;
+        let value = |i: usize| match role {
+            Role::Weight => {
+                // Some hash, for equal filters would make ties between matches.
+                let z = (i as u32 + 1).wrapping_mul(0x9e37_79b9);
+                let z = (z ^ (z >> 16)).wrapping_mul(0x85eb_ca6b);
+                let z = (z ^ (z >> 13)) as f32 / u32::MAX as f32 - 0.5;
+                z * (24.0 / inputs).sqrt()
+            }
+            Role::NormScale | Role::RunningVariance => 1.0,
+            Role::Bias | Role::NormShift | Role::RunningMean => 0.0,
+        };
+        self.0.parameter(HostTensor::new(shape, (0..count).map(value).collect())?)
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Bench {
     /// Runs after the first one
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Make up the weights: the folder needs no more than config.json
+    #[arg(long)]
+    made_up_weights: bool,
     /// One line of JSON
     #[arg(long)]
     json: bool,
@@ -76,7 +79,8 @@ impl Bench {
 
     fn measure(&self) -> Result<()> {
         let begun = Instant::now();
-        let model = AnyModel::load(&self.model)?;
+        let args = ModelArgs { made_up: self.made_up_weights, ..self.model.clone() };
+        let model = AnyModel::load(&args)?;
         let load_ms = ms(begun.elapsed());
         let report = match &model {
             AnyModel::Cpu(model) => self.on(model, load_ms)?,
@@ -86,7 +90,7 @@ impl Bench {
                 report.stages.clear();
                 let estimation = self.estimation.over(model.config())?;
                 let clip = moving_texture(model.config().frames, model.config().input_size)?;
-                report.card = Some(kernels::Card::measure(model, &clip, &estimation)?);
+                report.card = Some(kernels::Card::measure(&args, model, &clip, &estimation)?);
                 report
             }
         };

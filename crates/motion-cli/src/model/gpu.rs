@@ -62,7 +62,7 @@ pub(super) fn faster(args: &ModelArgs) -> Result<AnyModel> {
         Ok(backend) => backend,
         Err(error) => {
             note(&format!("running on the processor: {error}"));
-            return Ok(AnyModel::Cpu(cpu));
+            return Ok(AnyModel::Cpu(Box::new(cpu)));
         }
     };
     let gpu = on(args, backend)?;
@@ -70,7 +70,7 @@ pub(super) fn faster(args: &ModelArgs) -> Result<AnyModel> {
     let card = gpu.backend.adapter();
     let (where_to, chosen) = match on_gpu < on_cpu {
         true => ("graphics card", AnyModel::Gpu(Box::new(gpu))),
-        false => ("processor", AnyModel::Cpu(cpu)),
+        false => ("processor", AnyModel::Cpu(Box::new(cpu))),
     };
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     note(&format!(

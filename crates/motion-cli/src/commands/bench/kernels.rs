@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use motion_net::gpu::Peak;
-use motion_net::{Estimation, GpuBackend, HostTensor};
+use motion_net::{CpuBackend, Estimation, GpuBackend, HostTensor};
 use serde::Serialize;
 
-use crate::model::Model;
+use crate::model::{Model, ModelArgs};
 use crate::output;
 
 /// Passes that are timed; each kernel's time is its median.
@@ -18,6 +18,8 @@ const PASSES: usize = 3;
 #[derive(Debug, Serialize)]
 pub(super) struct Card {
     adapter: String,
+    /// Largest difference of the scores from the processor's, in units of the largest score.
+    difference: f32,
     peak_gflops: f64,
     bandwidth_gbs: f64,
     weights_mb: f64,
@@ -41,17 +43,34 @@ struct Row {
     floor_share: f64,
 }
 
+/// How far the scores are from the processor's: a fast kernel that is wrong is no kernel.
+fn difference(
+    args: &ModelArgs,
+    model: &Model<GpuBackend>,
+    clip: &HostTensor,
+    estimation: &Estimation,
+) -> Result<f32> {
+    let found = model.logits(&model.run(clip, estimation, None)?.pass)?;
+    let twin = Model::load(args, CpuBackend::new())?;
+    let twin = twin.logits(&twin.run(clip, estimation, None)?.pass)?;
+    let largest = twin.data.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
+    let differences = found.data.iter().zip(&twin.data).map(|(a, b)| (a - b).abs() / largest);
+    Ok(differences.fold(0.0, f32::max))
+}
+
 impl Card {
     /// Times every kernel of a pass.
     ///
     /// # Errors
     /// When the adapter has no clock or fails.
     pub(super) fn measure(
+        args: &ModelArgs,
         model: &Model<GpuBackend>,
         clip: &HostTensor,
         estimation: &Estimation,
     ) -> Result<Self> {
         let b = &model.backend;
+        let difference = difference(args, model, clip, estimation)?;
         let memory = b.memory();
         let peak = pollster::block_on(b.peak())?;
         let mut passes = Vec::new();
@@ -95,6 +114,7 @@ impl Card {
         let Peak { operations, bytes } = peak;
         Ok(Self {
             adapter: b.adapter(),
+            difference,
             peak_gflops: operations * 1e-9,
             bandwidth_gbs: bytes * 1e-9,
             weights_mb: memory.weights as f64 * 1e-6,
@@ -114,6 +134,7 @@ impl Card {
             "  {}: {:.0} GFLOP/s and {:.1} GB/s at most; {:.1} MB weights, {:.1} MB activations",
             self.adapter, self.peak_gflops, self.bandwidth_gbs, self.weights_mb, self.activations_mb
         ))?;
+        output::line(&format!("  scores within {:.1e} of the processor's", self.difference))?;
         output::line(&format!(
             "  kernels {:.2} ms, the floor is {:.0} % of that",
             self.kernels_ms,

@@ -412,3 +412,49 @@ fn a_lost_device_is_an_error() {
     let x = other.upload(&random(&[1, 3, 3, 4], 1)).unwrap();
     assert_eq!(now(other.read(&x)).unwrap(), random(&[1, 3, 3, 4], 1));
 }
+
+/// Measuring picks forms, changes no result, and is taken over only by the adapter that it was made on.
+#[test]
+fn tuning_changes_no_result() {
+    let Some(b) = gpu() else { return };
+    if !b.has_times() {
+        eprintln!("skipped: the adapter {} has no clock", b.adapter());
+        return;
+    }
+    let spec = spec(3, 2, 16, 66, Activation::Relu);
+    let run = || now(b.read(&convolve(&b, spec, [2, 9, 8], None, true).unwrap())).unwrap();
+    let before = run();
+    assert_eq!(now(b.tune()).unwrap(), 1);
+    assert_eq!(now(b.tune()).unwrap(), 0, "measured once");
+    let mut report = Report::default();
+    judge(&mut report, "conv2d", "after tuning", &before, &run());
+    report.judge();
+    let json = b.tuning();
+    assert!(json.contains("3x3/2 16 to 66 at 2x9x8"), "{json}");
+    let other = gpu().unwrap();
+    assert!(other.set_tuning(&json) && other.tuning() == json);
+    assert!(!other.set_tuning(&json.replace("shaders ", "other shaders ")) && !other.set_tuning("{}"));
+}
+
+/// Every dispatch of a pass is timed once, and says what it had to do.
+#[test]
+fn dispatches_are_timed() {
+    let Some(b) = gpu() else { return };
+    if !b.has_times() {
+        eprintln!("skipped: the adapter {} has no clock", b.adapter());
+        return;
+    }
+    let x = b.upload(&random(&[2, 30, 30, 16], 1)).unwrap();
+    b.start_times().unwrap();
+    let pooled = b.max_pool(&x).unwrap();
+    let mean = b.global_mean(&pooled).unwrap();
+    let times = now(b.times()).unwrap();
+    let kernels: Vec<&str> = times.iter().map(|timed| timed.work.kernel).collect();
+    assert_eq!(kernels, ["max_pool", "mean"]);
+    assert!(times.iter().all(|timed| timed.nanoseconds > 0.0 && timed.work.bytes > 0), "{times:?}");
+    // Afterwards nothing is timed, and the results are there.
+    assert_eq!(now(b.times()).unwrap(), []);
+    assert_eq!(now(b.read(&mean)).unwrap().shape, [2, 16]);
+    let peak = now(b.peak()).unwrap();
+    assert!(peak.operations > 0.0 && peak.operations.is_finite() && peak.bytes.is_finite(), "{peak:?}");
+}

@@ -4,24 +4,26 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use motion_clip::{Frame, Preprocess, Sampling};
+#[cfg(feature = "gpu")]
+use motion_net::GpuBackend;
 use motion_net::config::MAXIMUM_PIXELS;
+use motion_net::weights::{ParameterSource, Role};
 use motion_net::{
-    Config, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, StageMaps, Step, Weights,
-    config, read_maps,
+    Backend, Config, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, StageMaps, Step,
+    Weights, config, read_maps,
 };
 
 use crate::output::note;
 use crate::progress::Progress;
 
-/// The only backend of this build.
-pub(crate) type Backend = CpuBackend;
-/// One of its activations.
-pub(crate) type Tensor = <CpuBackend as motion_net::Backend>::Tensor;
 /// Longest `config.json`, in bytes; 100,000 labels fit.
 const MAX_CONFIG: u64 = 1 << 24;
+
+#[cfg(feature = "gpu")]
+mod gpu;
 
 /// Which model, and where it runs.
 #[derive(Debug, Clone, Args)]
@@ -32,15 +34,20 @@ pub(crate) struct ModelArgs {
     /// Where the network runs
     #[arg(long, value_enum, default_value_t)]
     pub(crate) backend: BackendName,
+    /// Weights are made up: a folder needs no more than config.json.
+    #[arg(skip)]
+    pub(crate) made_up: bool,
 }
 
 /// Where the network can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum BackendName {
+    /// The faster of both, by a small probe
+    Auto,
     /// The processor
     #[default]
     Cpu,
-    /// The graphics card (not built yet)
+    /// The graphics card, through Vulkan, Metal or DirectX 12
     Gpu,
 }
 
@@ -93,39 +100,78 @@ impl EstimationArgs {
 }
 
 /// A network ready to run.
-pub(crate) struct Model {
+pub(crate) struct Model<B: Backend> {
     /// The network.
-    pub(crate) net: MsNet<Backend>,
+    pub(crate) net: MsNet<B>,
     /// What it runs on.
-    pub(crate) backend: Backend,
+    pub(crate) backend: B,
     /// How frames become its input.
     pub(crate) preprocess: Preprocess,
 }
 
 /// What a forward pass found, and how long each part of it took.
-pub(crate) struct Run {
+pub(crate) struct Run<T> {
     /// The pass, as far as it was asked to go.
-    pub(crate) pass: Pass<Tensor>,
+    pub(crate) pass: Pass<T>,
     /// Name of a stage (or `classifier`) and its time.
     pub(crate) times: Vec<(String, Duration)>,
 }
 
-impl Model {
+/// A model on the backend that was asked for.
+pub(crate) enum AnyModel {
+    /// On the processor.
+    Cpu(Box<Model<CpuBackend>>),
+    /// On the graphics card.
+    #[cfg(feature = "gpu")]
+    Gpu(Box<Model<GpuBackend>>),
+}
+
+/// Runs `$work` with `$model` as the [`Model`] that was asked for, whatever it runs on.
+macro_rules! with_model {
+    ($args:expr, |$model:ident| $work:expr) => {
+        match $crate::model::AnyModel::load($args)? {
+            $crate::model::AnyModel::Cpu($model) => $work,
+            #[cfg(feature = "gpu")]
+            $crate::model::AnyModel::Gpu($model) => $work,
+        }
+    };
+}
+pub(crate) use with_model;
+
+impl AnyModel {
+    /// Reads a model folder.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and when the backend that was asked for is not to be had.
+    pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
+        match args.backend {
+            BackendName::Cpu => Ok(Self::Cpu(Box::new(Model::load(args, CpuBackend::new())?))),
+            #[cfg(feature = "gpu")]
+            BackendName::Gpu => Ok(Self::Gpu(Box::new(gpu::load(args)?))),
+            #[cfg(feature = "gpu")]
+            BackendName::Auto => gpu::faster(args),
+            #[cfg(not(feature = "gpu"))]
+            BackendName::Gpu | BackendName::Auto => anyhow::bail!(
+                "this motionlens was built without graphics cards; build it with --features gpu, or use --backend cpu"
+            ),
+        }
+    }
+}
+
+impl<B: Backend> Model<B> {
     /// Reads a model folder.
     ///
     /// # Errors
     /// When a file is missing or unreadable, the configuration is wrong, or the weights do not fit it.
-    pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
-        if args.backend == BackendName::Gpu {
-            bail!("--backend gpu is not built yet: this build has cpu only; leave the option out");
-        }
+    pub(crate) fn load(args: &ModelArgs, backend: B) -> Result<Self> {
         let folder = &args.model;
         let _progress = Progress::wait(&format!("loading {}", folder.display()));
         let config = read_config(folder)?;
-        let weights = read_weights(&folder.join("model.safetensors"))?;
-        let backend = CpuBackend::new();
-        let net =
-            MsNet::load(&backend, config, weights).with_context(|| format!("model {}", folder.display()))?;
+        let net = match args.made_up {
+            true => MsNet::build(&backend, config, &mut MadeUp(&backend)),
+            false => MsNet::load(&backend, config, read_weights(&folder.join("model.safetensors"))?),
+        };
+        let net = net.with_context(|| format!("model {}", folder.display()))?;
         if !net.unused_motion_weights().is_empty() {
             note(&format!(
                 "model {}: {} tensors of motion modules are left out, because config.json does not name their stage",
@@ -179,7 +225,12 @@ impl Model {
     ///
     /// # Errors
     /// When the clip does not fit the network or the backend fails.
-    pub(crate) fn run(&self, clip: &HostTensor, estimation: &Estimation, upto: Option<usize>) -> Result<Run> {
+    pub(crate) fn run(
+        &self,
+        clip: &HostTensor,
+        estimation: &Estimation,
+        upto: Option<usize>,
+    ) -> Result<Run<B::Tensor>> {
         if let &[_, t, height, width, _] = clip.shape.as_slice() {
             ensure!(
                 t.saturating_mul(height).saturating_mul(width) <= MAXIMUM_PIXELS,
@@ -207,7 +258,7 @@ impl Model {
     ///
     /// # Errors
     /// When it did not, or the backend fails.
-    pub(crate) fn logits(&self, pass: &Pass<Tensor>) -> Result<HostTensor> {
+    pub(crate) fn logits(&self, pass: &Pass<B::Tensor>) -> Result<HostTensor> {
         let logits = pass.logits().context("the pass stopped before the classifier")?;
         self.read(logits)
     }
@@ -218,7 +269,7 @@ impl Model {
     /// When the backend fails.
     pub(crate) fn maps(
         &self,
-        pass: &Pass<Tensor>,
+        pass: &Pass<B::Tensor>,
         stage: usize,
         estimation: &Estimation,
     ) -> Result<StageMaps> {
@@ -238,8 +289,31 @@ impl Model {
     ///
     /// # Errors
     /// When the backend fails.
-    pub(crate) fn read(&self, tensor: &Tensor) -> Result<HostTensor> {
-        Ok(pollster::block_on(motion_net::Backend::read(&self.backend, tensor))?)
+    pub(crate) fn read(&self, tensor: &B::Tensor) -> Result<HostTensor> {
+        Ok(pollster::block_on(self.backend.read(tensor))?)
+    }
+}
+
+/// Weights of no meaning, of the size that keeps activations about as large as they are: for timing a network that
+/// nobody has trained.
+struct MadeUp<'a, B>(&'a B);
+
+impl<B: Backend> ParameterSource<B> for MadeUp<'_, B> {
+    fn parameter(&mut self, _: &str, shape: &[usize], role: Role) -> motion_net::Result<B::Parameter> {
+        let count: usize = shape.iter().product();
+        let inputs = (count / shape[0].max(1)).max(1) as f32;
+        let value = |i: usize| match role {
+            Role::Weight => {
+                // Some hash, for equal filters would make ties between matches.
+                let z = (i as u32 + 1).wrapping_mul(0x9e37_79b9);
+                let z = (z ^ (z >> 16)).wrapping_mul(0x85eb_ca6b);
+                let z = (z ^ (z >> 13)) as f32 / u32::MAX as f32 - 0.5;
+                z * (24.0 / inputs).sqrt()
+            }
+            Role::NormScale | Role::RunningVariance => 1.0,
+            Role::Bias | Role::NormShift | Role::RunningMean => 0.0,
+        };
+        self.0.parameter(HostTensor::new(shape, (0..count).map(value).collect())?)
     }
 }
 

@@ -11,6 +11,8 @@ pub mod config;
 pub mod cpu;
 mod error;
 pub mod fusion;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod layers;
 pub mod maps;
 pub mod motion;
@@ -21,6 +23,8 @@ pub use backend::{Backend, HostTensor, Match};
 pub use config::{Config, Estimation, Estimator};
 pub use cpu::CpuBackend;
 pub use error::{Error, Result};
+#[cfg(feature = "gpu")]
+pub use gpu::GpuBackend;
 pub use maps::{StageMaps, read_maps};
 pub use motion::Motion;
 pub use net::{Mode, MsNet, Pass, Step};

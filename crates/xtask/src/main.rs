@@ -2,6 +2,7 @@
 //! In: the repository. Out: `web/pkg/`, a running server, a folder, or a verdict.
 #![allow(clippy::print_stdout, reason = "a command line program talks to its user")]
 
+mod bench_gpu;
 mod bench_peers;
 mod build;
 mod run;
@@ -60,6 +61,9 @@ enum Command {
     /// Time the same networks here, in onnxruntime (native and web) and in PyTorch, in one run on this machine.
     #[command(after_help = "Example: cargo xtask bench-peers --only wasm --models tsm_resnet18 --rounds 5")]
     BenchPeers(bench_peers::Options),
+    /// Time the networks on this machine's graphics card, and make a small folder that does it on any other.
+    #[command(after_help = "Example: cargo xtask bench-gpu --no-run")]
+    BenchGpu(bench_gpu::Options),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Site { out, no_build } => site::site(&out, no_build)?,
         Command::Test { steps } => return test::test(&steps),
         Command::BenchPeers(options) => bench_peers::bench_peers(&options)?,
+        Command::BenchGpu(options) => bench_gpu::bench_gpu(&options)?,
     }
     Ok(true)
 }

@@ -1,16 +1,18 @@
 //! `motionlens bench`. In: a model. Out: the time that one clip takes, the first run apart from the later ones.
 
 mod contestant;
+#[cfg(feature = "gpu")]
+mod kernels;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use motion_net::{Backend as _, HostTensor};
+use motion_net::{Backend, HostTensor};
 use serde::Serialize;
 
-use crate::model::{EstimationArgs, Model, ModelArgs};
+use crate::model::{AnyModel, EstimationArgs, Model, ModelArgs};
 use crate::output;
 use crate::progress::Progress;
 
@@ -25,6 +27,9 @@ pub(crate) struct Bench {
     /// Runs after the first one
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Make up the weights: the folder needs no more than config.json
+    #[arg(long)]
+    made_up_weights: bool,
     /// One line of JSON
     #[arg(long)]
     json: bool,
@@ -49,8 +54,12 @@ struct Report {
     median_ms: f64,
     fastest_ms: f64,
     slowest_ms: f64,
-    /// Median of each stage with its motion module, in order.
+    /// Median of each stage with its motion module, in order; a graphics card has kernels instead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageTime>,
+    #[cfg(feature = "gpu")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<kernels::Card>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,8 +79,25 @@ impl Bench {
 
     fn measure(&self) -> Result<()> {
         let begun = Instant::now();
-        let model = Model::load(&self.model)?;
+        let args = ModelArgs { made_up: self.made_up_weights, ..self.model.clone() };
+        let model = AnyModel::load(&args)?;
         let load_ms = ms(begun.elapsed());
+        let report = match &model {
+            AnyModel::Cpu(model) => self.on(model, load_ms)?,
+            #[cfg(feature = "gpu")]
+            AnyModel::Gpu(model) => {
+                let mut report = self.on(model, load_ms)?;
+                report.stages.clear();
+                let estimation = self.estimation.over(model.config())?;
+                let clip = moving_texture(model.config().frames, model.config().input_size)?;
+                report.card = Some(kernels::Card::measure(&args, model, &clip, &estimation)?);
+                report
+            }
+        };
+        if self.json { output::json(&report) } else { tell(&report) }
+    }
+
+    fn on<B: Backend>(&self, model: &Model<B>, load_ms: f64) -> Result<Report> {
         let estimation = self.estimation.over(model.config())?;
         let (t, side) = (model.config().frames, model.config().input_size);
         let clip = moving_texture(t, side)?;
@@ -96,7 +122,7 @@ impl Bench {
         drop(progress);
         let first_ms = totals.remove(0);
         let backbone = serde_json::to_value(model.config().backbone)?;
-        let report = Report {
+        Ok(Report {
             network: backbone.as_str().unwrap_or_default().to_owned(),
             clip: [t, side, side],
             backend: model.backend.name(),
@@ -111,8 +137,9 @@ impl Bench {
                 .into_iter()
                 .map(|(stage, mut times)| StageTime { stage, ms: median(&mut times) })
                 .collect(),
-        };
-        if self.json { output::json(&report) } else { tell(&report) }
+            #[cfg(feature = "gpu")]
+            card: None,
+        })
     }
 }
 
@@ -130,6 +157,10 @@ fn tell(report: &Report) -> Result<()> {
     ))?;
     for StageTime { stage, ms } in &report.stages {
         output::line(&format!("    {stage:10} {ms:7.1} ms"))?;
+    }
+    #[cfg(feature = "gpu")]
+    if let Some(card) = &report.card {
+        card.tell()?;
     }
     Ok(())
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use motion_clip::{Frame, sample};
-use motion_net::{Backend as _, Estimation};
+use motion_net::{Backend, Estimation};
 use serde::Serialize;
 
-use crate::model::{EstimationArgs, Model, ModelArgs};
+use crate::model::{EstimationArgs, Model, ModelArgs, with_model};
 use crate::output::{self, Closed};
 use crate::progress::Progress;
 use crate::source::{Source, SourceArgs};
@@ -84,12 +84,15 @@ impl Classify {
             self.clips
         );
         ensure!(self.top > 0, "--top is 0, expected at least 1");
-        let model = Model::load(&self.model)?;
+        with_model!(&self.model, |model| self.on(&model))
+    }
+
+    fn on<B: Backend>(&self, model: &Model<B>) -> Result<()> {
         let estimation = self.estimation.over(model.config())?;
         let progress = Progress::bar(self.videos.len(), "videos");
         let mut failed = 0;
         for path in &self.videos {
-            match self.one(&model, &estimation, path) {
+            match self.one(model, &estimation, path) {
                 Ok(answer) => self.tell(&answer)?,
                 Err(error) if error.is::<Closed>() => return Err(error),
                 Err(error) => {
@@ -109,7 +112,12 @@ impl Classify {
         if failed > 0 { Err(output::Told.into()) } else { Ok(()) }
     }
 
-    fn one<'a>(&self, model: &'a Model, estimation: &Estimation, path: &Path) -> Result<Answer<'a>> {
+    fn one<'a, B: Backend>(
+        &self,
+        model: &'a Model<B>,
+        estimation: &Estimation,
+        path: &Path,
+    ) -> Result<Answer<'a>> {
         let source = Source::open(path, &self.source)?;
         let clips =
             sample::clip_indices(model.sampling(), source.frame_count(), model.config().frames, self.clips)?;

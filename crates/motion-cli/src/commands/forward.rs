@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use motion_net::{Backend as _, HostTensor};
+use motion_net::{Backend, HostTensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 
-use crate::model::{EstimationArgs, Model, ModelArgs};
+use crate::model::{EstimationArgs, Model, ModelArgs, with_model};
 use crate::output;
 use crate::progress::Progress;
 
@@ -51,7 +51,10 @@ struct Report<'a> {
 
 impl Forward {
     pub(crate) fn run(&self) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        with_model!(&self.model, |model| self.on(&model))
+    }
+
+    fn on<B: Backend>(&self, model: &Model<B>) -> Result<()> {
         let estimation = self.estimation.over(model.config())?;
         let clips = read_clips(&self.clip, model.config().frames)
             .with_context(|| format!("clip {}", self.clip.display()))?;

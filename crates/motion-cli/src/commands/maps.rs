@@ -8,11 +8,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use motion_clip::{Frame, sample};
-use motion_net::{Backend as _, Estimation, Estimator, StageMaps};
+use motion_net::{Backend, Estimation, Estimator, StageMaps};
 use serde::{Deserialize, Serialize};
 
 use crate::export::{Found, Resolution, Stage, csv, flo, npz, pictures};
-use crate::model::{EstimationArgs, Model, ModelArgs};
+use crate::model::{EstimationArgs, Model, ModelArgs, with_model};
 use crate::output;
 use crate::progress::Progress;
 use crate::source::{Source, SourceArgs};
@@ -134,19 +134,22 @@ impl Maps {
             self.size == Resolution::Grid || !formats.contains(&Format::Csv),
             "--format csv is for the map's own grid (a line for every pixel would be gigabytes); leave out --size frame"
         );
-        let model = Model::load(&self.model)?;
+        with_model!(&self.model, |model| self.on(&formats, &model))
+    }
+
+    fn on<B: Backend>(&self, formats: &BTreeSet<Format>, model: &Model<B>) -> Result<()> {
         let estimation = self.estimation.over(model.config())?;
-        let stages = self.stages(&model)?;
+        let stages = self.stages(model)?;
         ensure!(
             model.config().frames >= 2,
             "model {}: frames is 1, but a map needs at least 2 frames; use another model",
             self.model.model.display()
         );
         let source = Source::open(&self.video, &self.source)?;
-        let (frames, windows) = self.plan(&model, &source)?;
-        let views = views(&model, &source, &frames)?;
+        let (frames, windows) = self.plan(model, &source)?;
+        let views = views(model, &source, &frames)?;
         let begun = Instant::now();
-        let found_stages = look(&model, &estimation, &stages, &windows, &views)
+        let found_stages = look(model, &estimation, &stages, &windows, &views)
             .with_context(|| self.video.display().to_string())?;
         let ms = begun.elapsed().as_secs_f64() * 1e3;
         let [width, height] = source.size();
@@ -167,9 +170,9 @@ impl Maps {
             times: &found.times,
             estimation,
             stages: found.stages.iter().map(|stage| entry(&found, stage)).collect(),
-            files: files(&formats, &found),
+            files: files(formats, &found),
         };
-        self.write(&formats, &found, &views, &manifest)?;
+        self.write(formats, &found, &views, &manifest)?;
         if self.json {
             return output::json(&manifest);
         }
@@ -180,7 +183,7 @@ impl Maps {
     }
 
     /// Positions of the stages to look at.
-    fn stages(&self, model: &Model) -> Result<Vec<usize>> {
+    fn stages<B: Backend>(&self, model: &Model<B>) -> Result<Vec<usize>> {
         let trained: Vec<String> = match &model.config().motion {
             Some(motion) => motion.stages.clone(),
             // The paper's place for the module.
@@ -196,7 +199,7 @@ impl Maps {
     }
 
     /// Frames to show maps between, and the runs of the network that it takes.
-    fn plan(&self, model: &Model, source: &Source) -> Result<(Vec<usize>, Vec<Window>)> {
+    fn plan<B: Backend>(&self, model: &Model<B>, source: &Source) -> Result<(Vec<usize>, Vec<Window>)> {
         let (n, t) = (source.frame_count(), model.config().frames);
         if self.every_frame {
             ensure!(
@@ -335,7 +338,7 @@ fn earlier_files(manifest: &Path) -> BTreeSet<String> {
 }
 
 /// What the network sees of the frames, by their numbers.
-fn views(model: &Model, source: &Source, frames: &[usize]) -> Result<BTreeMap<usize, Frame>> {
+fn views<B: Backend>(model: &Model<B>, source: &Source, frames: &[usize]) -> Result<BTreeMap<usize, Frame>> {
     let wanted: Vec<usize> = frames.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let mut views = BTreeMap::new();
     source.visit(&wanted, &mut |index, frame| {
@@ -346,8 +349,8 @@ fn views(model: &Model, source: &Source, frames: &[usize]) -> Result<BTreeMap<us
 }
 
 /// Runs the network over all windows as far as the last stage that is wanted.
-fn look(
-    model: &Model,
+fn look<B: Backend>(
+    model: &Model<B>,
     estimation: &Estimation,
     stages: &[usize],
     windows: &[Window],

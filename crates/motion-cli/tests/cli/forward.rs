@@ -6,7 +6,7 @@ use std::path::Path;
 use motion_net::HostTensor;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::support::{arg, config_json, fails, json, model, succeeds, weights, write_model};
+use crate::support::{arg, config_json, fails, json, model, run, succeeds, weights, write_model};
 
 /// A clip of the given shape, each frame of its own kind.
 pub(crate) fn write_clip(path: &Path, name: &str, shape: &[usize]) {
@@ -97,15 +97,40 @@ fn clips_that_do_not_fit_are_refused() {
     assert!(!out.exists(), "a failed run writes nothing");
 }
 
+/// The same numbers from the graphics card as from the processor, or a sentence that says what to do without one.
 #[test]
-fn the_graphics_card_is_not_built_yet() {
+fn the_graphics_card_gives_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (model, clip) = (model(folder.path()), folder.path().join("clip.safetensors"));
-    write_clip(&clip, "clip", &[4, 3, 64, 64]);
-    let out = folder.path().join("out.safetensors");
-    let args =
-        ["forward", "--model", arg(&model), "--clip", arg(&clip), "--out", arg(&out), "--backend", "gpu"];
-    fails(&args, &["not built yet", "cpu only"]);
+    write_clip(&clip, "clip", &[2, 4, 3, 64, 96]);
+    let on = |backend: &str| {
+        let out = folder.path().join(format!("{backend}.safetensors"));
+        let args = ["forward", "--model", arg(&model), "--clip", arg(&clip), "--out", arg(&out), "--json"];
+        (run(&[&args[..], &["--backend", backend]].concat()), out)
+    };
+    let (ran, out) = on("gpu");
+    if ran.stderr.contains("no graphics adapter") {
+        assert!(ran.code != Some(0) && ran.stderr.contains("--backend cpu"), "{}", ran.stderr);
+        assert!(!out.exists());
+        let (ran, _) = on("auto");
+        assert!(ran.code == Some(0) && ran.stderr.contains("running on the processor"), "{}", ran.stderr);
+        eprintln!("skipped: {}", ran.stderr);
+        return;
+    }
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(json(&ran.stdout)["backend"], "gpu");
+    let (on_gpu, on_cpu) = (read(&out), read(&on("cpu").1));
+    assert!(on_gpu.keys().eq(on_cpu.keys()));
+    for (name, tensor) in &on_cpu {
+        assert_eq!(on_gpu[name].shape, tensor.shape, "{name}");
+        let largest = tensor.data.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
+        for (i, (a, b)) in on_gpu[name].data.iter().zip(&tensor.data).enumerate() {
+            assert!((a - b).abs() < 1e-3 * largest, "{name} at {i}: {a} and {b}");
+        }
+    }
+    let (ran, _) = on("auto");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a small clip takes"), "{}", ran.stderr);
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub(crate) struct Ran {
 /// The program, to be given arguments.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_motionlens"));
-    command.stdin(Stdio::null());
+    // What is measured on a graphics card is kept here, not among the user's files.
+    command.stdin(Stdio::null()).env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

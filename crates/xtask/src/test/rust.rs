@@ -9,6 +9,7 @@ use std::process::Stdio;
 /// Run every Rust test and count.
 pub(crate) fn run() -> Result<Count> {
     tools::need(&tools::FFMPEG)?;
+    tools::graphics();
     let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"])?;
     let line = describe(&command);
     let mut child =

@@ -46,6 +46,26 @@ pub(crate) fn need(tool: &Tool) -> Result<PathBuf> {
         return Ok(program);
     }
     let package = tool.package;
+    install(package)?;
+    find().with_context(|| format!("apt-get installed {package}, but no program {:?} is on PATH", tool.names))
+}
+
+/// A graphics card's driver, or where Linux has none a program in its place. Without one the tests that need it say
+/// that they were skipped.
+pub(crate) fn graphics() {
+    const PACKAGE: &str = "mesa-vulkan-drivers";
+    let drivers = |folder: &str| std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+    if !cfg!(target_os = "linux") || ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].into_iter().any(drivers)
+    {
+        return;
+    }
+    if let Err(error) = install(PACKAGE) {
+        println!("{error:#}");
+    }
+}
+
+/// Install a package where we are root on a Debian.
+fn install(package: &str) -> Result<()> {
     if !is_root() || find_program("apt-get").is_none() {
         bail!("{package} is missing: install it, on Debian with `sudo apt-get install {package}`");
     }
@@ -54,8 +74,7 @@ pub(crate) fn need(tool: &Tool) -> Result<PathBuf> {
         succeed(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
     };
     apt(&["update", "--quiet"])?;
-    apt(&["install", "--quiet", "--yes", "--no-install-recommends", package])?;
-    find().with_context(|| format!("apt-get installed {package}, but no program {:?} is on PATH", tool.names))
+    apt(&["install", "--quiet", "--yes", "--no-install-recommends", package])
 }
 
 #[cfg(target_os = "linux")]

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::ms;
 use crate::commands::forward::read_clips;
-use crate::model::{EstimationArgs, Model, ModelArgs, read_config, read_weights};
+use crate::model::{EstimationArgs, ModelArgs, read_config, read_weights, with_model};
 use crate::output;
 
 /// That of `tests/peers/contestant.py`.
@@ -44,10 +44,11 @@ fn answer(mut run: impl FnMut() -> Result<Vec<f32>>) -> Result<()> {
 /// # Errors
 /// When the model or the clip cannot be read, do not fit, or the backend fails.
 pub(super) fn infer(model: &ModelArgs, estimation: &EstimationArgs, clip: &Path) -> Result<()> {
-    let model = Model::load(model)?;
-    let estimation = estimation.over(model.config())?;
-    let clips = clips(clip, model.config().frames)?;
-    answer(|| Ok(model.logits(&model.run(&clips, &estimation, None)?.pass)?.data))
+    with_model!(model, |model| {
+        let estimation = estimation.over(model.config())?;
+        let clips = clips(clip, model.config().frames)?;
+        answer(|| Ok(model.logits(&model.run(&clips, &estimation, None)?.pass)?.data))
+    })
 }
 
 /// A training step on all the file's clips for each line: forward with the batch's statistics, cross entropy, backward,

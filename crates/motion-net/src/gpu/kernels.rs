@@ -1,0 +1,277 @@
+//! The shaders of `shaders/`: what each is called, what it reads and writes, and its numbers. Out: pipelines, each made
+//! once.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::lock;
+
+/// A shader: its file, its entry point and the operation share a name.
+pub(super) struct Kernel {
+    pub(super) name: &'static str,
+    pub(super) source: &'static str,
+    /// Name and offset of each of its numbers, as the host has them.
+    #[cfg_attr(not(test), allow(dead_code, reason = "compared with the shader's by a test"))]
+    params: &'static [(&'static str, usize)],
+    /// Bytes of them.
+    params_size: u64,
+    /// Buffers that it reads, bound after the numbers.
+    reads: u32,
+    /// Buffers that it writes, bound after those.
+    writes: u32,
+}
+
+macro_rules! kernels {
+    ($($kernel:ident $params:ident $file:literal ($reads:literal to $writes:literal) { $($field:ident: $type:ty),* $(,)? })*) => {
+        $(
+            #[repr(C)]
+            #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+            pub(super) struct $params { $(pub(super) $field: $type),* }
+
+            pub(super) static $kernel: Kernel = Kernel {
+                name: $file,
+                source: include_str!(concat!("../../../../shaders/", $file, ".wgsl")),
+                params: &[$((stringify!($field), std::mem::offset_of!($params, $field))),*],
+                params_size: size_of::<$params>() as u64,
+                reads: $reads,
+                writes: $writes,
+            };
+        )*
+
+        /// Every one of them.
+        #[cfg(test)]
+        pub(super) static ALL: &[&Kernel] = &[$(&$kernel),*];
+    };
+}
+
+kernels! {
+    CONV2D ConvParams "conv2d" (4 to 1) {
+        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, outputs: u32,
+        positions: u32, packed: u32, clip: u32, fold: u32, low: f32, high: f32,
+    }
+    CONV2D_TILED TiledParams "conv2d_tiled" (4 to 1) {
+        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, outputs: u32,
+        positions: u32, packed: u32, clip: u32, fold: u32, low: f32, high: f32,
+    }
+    DEPTHWISE DepthwiseParams "depthwise" (4 to 1) {
+        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, positions: u32, low: f32, high: f32,
+    }
+    MAX_POOL MaxPoolParams "max_pool" (1 to 1) {
+        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, length: u32,
+    }
+    TEMPORAL_SHIFT TemporalShiftParams "temporal_shift" (1 to 1) {
+        length: u32, frame: u32, channels: u32, clip: u32, fold: u32,
+    }
+    UNIT_LENGTH UnitLengthParams "unit_length" (1 to 1) { positions: u32, channels: u32, epsilon: f32 }
+    TAKE_FRAMES TakeFramesParams "take_frames" (1 to 1) {
+        length: u32, frame: u32, clip_in: u32, clip_out: u32, first: u32,
+    }
+    CORRELATION CorrelationParams "correlation" (2 to 1) {
+        height: u32, width: u32, channels: u32, side: u32, quads: u32, length: u32,
+    }
+    MATCH_FRAMES MatchFramesParams "match_frames" (2 to 3) {
+        height: u32, width: u32, channels: u32, line_groups: u32, groups: u32, sharpness: f32, falloff: f32,
+    }
+    COMBINE CombineParams "combine" (2 to 1) { length: u32 }
+    CONCAT ConcatParams "concat" (2 to 1) {
+        a_channels: u32, b_channels: u32, a_quads: u32, b_quads: u32, y_quads: u32, length: u32,
+    }
+    PEAK PeakParams "peak" (1 to 1) { rounds: u32, length: u32 }
+    MEAN MeanParams "mean" (1 to 1) { middle: u32, channels: u32, length: u32 }
+}
+
+/// Constants that a pipeline is compiled for.
+pub(super) type Constants = Vec<(&'static str, u32)>;
+
+/// A kernel for one set of constants, ready to run.
+#[derive(Clone)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) params_size: u64,
+}
+
+type Key = (&'static str, Constants);
+
+/// What has been compiled, and what will be needed.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
+    made: Mutex<HashMap<Key, Pipeline>>,
+    announced: Mutex<Vec<(&'static Kernel, Constants)>>,
+}
+
+impl Pipelines {
+    /// A pipeline that will be needed; [`Self::make_announced`] makes it.
+    pub(super) fn announce(&self, kernel: &'static Kernel, constants: Constants) {
+        let mut announced = lock(&self.announced);
+        if !announced.iter().any(|(other, same)| other.name == kernel.name && *same == constants) {
+            announced.push((kernel, constants));
+        }
+    }
+
+    /// Makes all that was announced: natively on all cores; in a browser the calls return at once and the browser
+    /// compiles them beside each other.
+    pub(super) fn make_announced(&self, device: &wgpu::Device) {
+        let wanted = std::mem::take(&mut *lock(&self.announced));
+        let make = |(kernel, constants): (&'static Kernel, Constants)| {
+            self.get(device, kernel, &constants);
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            use rayon::prelude::*;
+            wanted.into_par_iter().for_each(make);
+        }
+        #[cfg(target_arch = "wasm32")]
+        wanted.into_iter().for_each(make);
+    }
+
+    /// The pipeline, made now if it was not yet.
+    pub(super) fn get(
+        &self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &Constants,
+    ) -> Pipeline {
+        let key = (kernel.name, constants.clone());
+        if let Some(made) = lock(&self.made).get(&key) {
+            return made.clone();
+        }
+        let module = lock(&self.modules).entry(kernel.name).or_insert_with(|| kernel.module(device)).clone();
+        let pipeline = kernel.pipeline(device, &module, constants);
+        lock(&self.made).insert(key, pipeline.clone());
+        pipeline
+    }
+}
+
+impl Kernel {
+    fn module(&self, device: &wgpu::Device) -> wgpu::ShaderModule {
+        device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(self.name),
+            source: wgpu::ShaderSource::Wgsl(self.source.into()),
+        })
+    }
+
+    fn pipeline(
+        &self,
+        device: &wgpu::Device,
+        module: &wgpu::ShaderModule,
+        constants: &Constants,
+    ) -> Pipeline {
+        let entry = |binding: u32| {
+            let (ty, has_dynamic_offset) = if binding == 0 {
+                (wgpu::BufferBindingType::Uniform, true)
+            } else {
+                (wgpu::BufferBindingType::Storage { read_only: binding <= self.reads }, false)
+            };
+            let size = if binding == 0 { self.params_size } else { 16 };
+            let ty = wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset,
+                min_binding_size: wgpu::BufferSize::new(size),
+            };
+            wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
+        };
+        let entries: Vec<_> = (0..=self.reads + self.writes).map(entry).collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(self.name),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(self.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let constants: Vec<(&str, f64)> =
+            constants.iter().map(|&(name, value)| (name, value.into())).collect();
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(self.name),
+            layout: Some(&pipeline_layout),
+            module,
+            entry_point: Some(self.name),
+            // Every kernel writes what it reads of its workgroup memory.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        Pipeline { pipeline, layout, params_size: self.params_size }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    fn parsed(kernel: &Kernel) -> naga::Module {
+        naga::front::wgsl::parse_str(kernel.source)
+            .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(kernel.source)))
+    }
+
+    fn check(module: &naga::Module) -> Result<(), String> {
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        validator.validate(module).map(|_| ()).map_err(|error| format!("{error:?}"))
+    }
+
+    #[test]
+    fn every_shader_is_valid_and_has_a_host() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shaders");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".wgsl")?.to_owned()))
+            .collect();
+        files.sort();
+        let mut known: Vec<&str> = ALL.iter().map(|kernel| kernel.name).collect();
+        known.sort_unstable();
+        assert_eq!(files, known);
+        for kernel in ALL {
+            let module = parsed(kernel);
+            check(&module).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+            assert!(module.entry_points.iter().any(|entry| entry.name == kernel.name), "{}", kernel.name);
+        }
+    }
+
+    #[test]
+    fn a_spoilt_shader_is_noticed() {
+        let source = MEAN.source.replace("var sum = vec4f();", "var sum = 0u;");
+        assert_ne!(source, MEAN.source);
+        let spoilt = naga::front::wgsl::parse_str(&source);
+        assert!(spoilt.is_err() || check(&spoilt.unwrap()).is_err());
+    }
+
+    /// The host's numbers lie where the shader reads them, and its buffers are bound as the host binds them.
+    #[test]
+    fn hosts_and_shaders_agree() {
+        for kernel in ALL {
+            let module = parsed(kernel);
+            let mut bindings: Vec<(u32, bool, bool)> = Vec::new();
+            for (_, variable) in module.global_variables.iter() {
+                let Some(binding) = &variable.binding else { continue };
+                let (uniform, writes) = match variable.space {
+                    naga::AddressSpace::Uniform => (true, false),
+                    naga::AddressSpace::Storage { access } => {
+                        (false, access.contains(naga::StorageAccess::STORE))
+                    }
+                    other => panic!("{}: {other:?}", kernel.name),
+                };
+                bindings.push((binding.binding, uniform, writes));
+                if !uniform {
+                    continue;
+                }
+                let naga::TypeInner::Struct { members, span } = &module.types[variable.ty].inner else {
+                    panic!("{}: its numbers are no struct", kernel.name)
+                };
+                let names: Vec<(&str, usize)> =
+                    members.iter().map(|m| (m.name.as_deref().unwrap(), m.offset as usize)).collect();
+                assert_eq!(names, kernel.params, "{}", kernel.name);
+                assert_eq!(u64::from(*span), kernel.params_size, "{}", kernel.name);
+            }
+            bindings.sort_unstable();
+            let expected: Vec<_> =
+                (0..=kernel.reads + kernel.writes).map(|i| (i, i == 0, i > kernel.reads)).collect();
+            assert_eq!(bindings, expected, "{}", kernel.name);
+        }
+    }
+}

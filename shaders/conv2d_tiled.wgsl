@@ -1,0 +1,167 @@
+// The convolution of conv2d.wgsl, tiled through workgroup memory: the same bindings, numbers and meaning.
+//
+// A workgroup of 8 x 16 invocations makes a tile of 16 quads of outputs x 64 positions (128 where TALL). It walks along
+// K x K x C in steps of 4 quads, which all of it loads together. One invocation: 2 quads x 4 positions (8 where TALL)
+// in registers; each value that it takes from workgroup memory is used 8 times or 4 (8 where TALL).
+
+override HEADER: u32;
+override KERNEL: u32;
+override STRIDE: u32;
+override SHIFT: bool;
+override RESIDUAL: bool;
+override TALL: bool;
+
+struct Params {
+    height: u32, width: u32, channels: u32,
+    out_height: u32, out_width: u32, outputs: u32,
+    positions: u32, packed: u32,
+    clip: u32, fold: u32,
+    low: f32, high: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+
+override TILE: u32 = select(64u, 128u, TALL);
+// [4 quads along the sum][positions], [16 along the sum][16 quads of outputs].
+var<workgroup> inputs: array<vec4f, 4u * TILE>;
+var<workgroup> weights: array<vec4f, 256>;
+
+fn place(position: u32) -> vec3u {
+    let p = min(position, params.positions - 1u);
+    let line = p / params.out_width;
+    return vec3u(line / params.out_height, line % params.out_height, p % params.out_width);
+}
+
+// Index of quad `c` under a filter's cell, shifted in time where that is asked; the zeros where it is outside.
+fn input_index(at: vec3u, cell: vec2u, c: u32) -> u32 {
+    let line = at.y * STRIDE + cell.y - KERNEL / 2u;
+    let column = at.z * STRIDE + cell.x - KERNEL / 2u;
+    var inside = line < params.height && column < params.width;
+    var frame = at.x;
+    if SHIFT {
+        let time = at.x % params.clip;
+        if c < params.fold {
+            inside = inside && time + 1u < params.clip;
+            frame += 1u;
+        } else if c < 2u * params.fold {
+            inside = inside && time > 0u;
+            frame -= 1u;
+        }
+    }
+    return select(0u, HEADER + ((frame * params.height + line) * params.width + column) * params.channels + c, inside);
+}
+
+fn accumulate(sum: vec4f, x: vec4f, w: mat4x4f) -> vec4f {
+    return fma(w[3], vec4f(x.w), fma(w[2], vec4f(x.z), fma(w[1], vec4f(x.y), fma(w[0], vec4f(x.x), sum))));
+}
+
+fn finish(position: u32, o: u32, sum: vec4f) {
+    if position >= params.positions || o >= params.outputs { return; }
+    let index = position * params.outputs + o;
+    var value = sum + bias[o];
+    if RESIDUAL { value += residual[index]; }
+    y[index] = clamp(value, vec4f(params.low), vec4f(params.high));
+}
+
+@compute @workgroup_size(8, 16)
+fn conv2d_tiled(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_id) local: vec3u,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let first = (group.z * groups.y + group.y) * TILE;
+    let first_output = group.x * 16u;
+    // This invocation loads quad `index % 4` of the sum for every 32nd position.
+    let at0 = place(first + index / 4u);
+    let at1 = place(first + index / 4u + 32u);
+    var at2 = vec3u(); var at3 = vec3u();
+    if TALL {
+        at2 = place(first + index / 4u + 64u);
+        at3 = place(first + index / 4u + 96u);
+    }
+    // Its column of the weights; beyond the last one any will do, for it is not written out.
+    let output = min(first_output + index % 16u, params.packed - 1u);
+
+    var a0 = vec4f(); var a1 = vec4f(); var a2 = vec4f(); var a3 = vec4f();
+    var b0 = vec4f(); var b1 = vec4f(); var b2 = vec4f(); var b3 = vec4f();
+    var c0 = vec4f(); var c1 = vec4f(); var c2 = vec4f(); var c3 = vec4f();
+    var d0 = vec4f(); var d1 = vec4f(); var d2 = vec4f(); var d3 = vec4f();
+    let length = KERNEL * KERNEL * params.channels;
+    for (var k = 0u; k < length; k += 4u) {
+        let mine = k + index % 4u;
+        let cell = vec2u(mine / params.channels % KERNEL, mine / params.channels / KERNEL);
+        let c = mine % params.channels;
+        let row = index % 4u * TILE + index / 4u;
+        let ends = mine >= length;
+        inputs[row] = x[select(input_index(at0, cell, c), 0u, ends)];
+        inputs[row + 32u] = x[select(input_index(at1, cell, c), 0u, ends)];
+        if TALL {
+            inputs[row + 64u] = x[select(input_index(at2, cell, c), 0u, ends)];
+            inputs[row + 96u] = x[select(input_index(at3, cell, c), 0u, ends)];
+        }
+        // Rows beyond the last meet zeros above.
+        let rows = 4u * length - 1u;
+        weights[index] = weight[min(4u * k + index / 16u, rows) * params.packed + output];
+        weights[index + 128u] = weight[min(4u * k + index / 16u + 8u, rows) * params.packed + output];
+        workgroupBarrier();
+        for (var q = 0u; q < 4u; q++) {
+            let column = q * 64u + local.x * 2u;
+            let wa = mat4x4f(weights[column], weights[column + 16u], weights[column + 32u], weights[column + 48u]);
+            let wb = mat4x4f(weights[column + 1u], weights[column + 17u], weights[column + 33u], weights[column + 49u]);
+            let line = q * TILE + local.y * 4u;
+            let x0 = inputs[line];
+            let x1 = inputs[line + 1u];
+            let x2 = inputs[line + 2u];
+            let x3 = inputs[line + 3u];
+            a0 = accumulate(a0, x0, wa);
+            a1 = accumulate(a1, x1, wa);
+            a2 = accumulate(a2, x2, wa);
+            a3 = accumulate(a3, x3, wa);
+            b0 = accumulate(b0, x0, wb);
+            b1 = accumulate(b1, x1, wb);
+            b2 = accumulate(b2, x2, wb);
+            b3 = accumulate(b3, x3, wb);
+            if TALL {
+                let x4 = inputs[line + 64u];
+                let x5 = inputs[line + 65u];
+                let x6 = inputs[line + 66u];
+                let x7 = inputs[line + 67u];
+                c0 = accumulate(c0, x4, wa);
+                c1 = accumulate(c1, x5, wa);
+                c2 = accumulate(c2, x6, wa);
+                c3 = accumulate(c3, x7, wa);
+                d0 = accumulate(d0, x4, wb);
+                d1 = accumulate(d1, x5, wb);
+                d2 = accumulate(d2, x6, wb);
+                d3 = accumulate(d3, x7, wb);
+            }
+        }
+        workgroupBarrier();
+    }
+    let o = first_output + local.x * 2u;
+    let p = first + local.y * 4u;
+    finish(p, o, a0);
+    finish(p + 1u, o, a1);
+    finish(p + 2u, o, a2);
+    finish(p + 3u, o, a3);
+    finish(p, o + 1u, b0);
+    finish(p + 1u, o + 1u, b1);
+    finish(p + 2u, o + 1u, b2);
+    finish(p + 3u, o + 1u, b3);
+    if TALL {
+        finish(p + 64u, o, c0);
+        finish(p + 65u, o, c1);
+        finish(p + 66u, o, c2);
+        finish(p + 67u, o, c3);
+        finish(p + 64u, o + 1u, d0);
+        finish(p + 65u, o + 1u, d1);
+        finish(p + 66u, o + 1u, d2);
+        finish(p + 67u, o + 1u, d3);
+    }
+}

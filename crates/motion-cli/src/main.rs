@@ -49,7 +49,9 @@ fn main() -> ExitCode {
         ));
     }));
     let cli = Cli::parse();
-    let result = match cli.command {
+    // A level that the machine has not is said here; deeper down it would be the end of the program.
+    let level = motion_kernels::Level::chosen().map_err(anyhow::Error::msg);
+    let result = level.and_then(|_| match cli.command {
         Command::Forward(command) => command.run(),
         Command::Classify(command) => command.run(),
         Command::Maps(command) => command.run(),
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
         Command::Train(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Bench(command) => command.run(),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // As if the system had stopped it (SIGPIPE): nothing to say, and nobody to say it to.

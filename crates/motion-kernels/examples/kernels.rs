@@ -2,8 +2,8 @@
 //! floor: its operations over the measured peak, or its bytes (input, weights, output, once each) over the measured
 //! bandwidth, whichever is longer.
 //!
-//! `cargo run --release -p motion-kernels --example kernels [-- scalar|avx2|avx512|neon]`; threads by
-//! `RAYON_NUM_THREADS`.
+//! `cargo run --release -p motion-kernels --example kernels`; threads by `RAYON_NUM_THREADS`, instructions by
+//! `MOTIONLENS_LEVEL`.
 #![allow(clippy::print_stdout, reason = "a program that prints")]
 
 use std::mem::MaybeUninit;
@@ -81,9 +81,7 @@ fn room(count: usize) -> Vec<MaybeUninit<f32>> {
 }
 
 fn main() {
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    let named = |level: &Level| format!("{level:?}").to_lowercase() == wanted;
-    let level = Level::available().into_iter().find(named).unwrap_or_else(Level::best);
+    let level = Level::best();
     let machine = Machine { peak: peak(level), bandwidth: bandwidth() };
     println!(
         "{level:?}: {:.0} GFLOP/s at best, copies {:.1} GB/s\n",

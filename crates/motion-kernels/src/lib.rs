@@ -28,4 +28,4 @@ pub use depthwise::Depthwise;
 pub use parallel::threads;
 pub use scratch::with_scratch;
 pub use shape::{Limits, Shape};
-pub use simd::Level;
+pub use simd::{LEVEL_VARIABLE, Level, vectorised};

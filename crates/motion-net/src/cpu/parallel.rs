@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-pub(super) use motion_kernels::{threads, with_scratch};
+pub(super) use motion_kernels::{threads, vectorised, with_scratch};
 #[cfg(not(target_arch = "wasm32"))]
 use rayon::prelude::*;
 
@@ -34,13 +34,4 @@ pub(super) fn sum_shares(
     }
     partial.truncate(length);
     partial
-}
-
-/// Runs plain loops with the widest vectors of this machine (they are compiled once for each kind).
-#[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    return pulp::Arch::new().dispatch(work);
-    #[cfg(not(target_arch = "x86_64"))]
-    return work();
 }

@@ -1,0 +1,276 @@
+//! Gradient of a dense convolution's weight and bias: `[N, H, W, C]` and the output's gradient `[N, H', W', C']` in,
+//! `[C', C, k, k]` and `[C']` out.
+//!
+//! weight[o, ky, kx, c] = sum over positions of grad[position, o] * x[window of the position, ky, kx, c]
+//!
+//! As in the convolution itself no matrix of windows is laid out: with a border of zeros around the map, a line of a
+//! window is a run of `kernel * C` neighbouring values. A tile of a few values of the run by a few vectors of output
+//! channels stays in registers over a block of positions, whose gradient has been copied side by side.
+//!
+//! Tasks are panels of output channels by chunks of positions; both depend on the lengths alone and the chunks are
+//! added up in their order, so that any number of threads gives the same sums.
+
+use std::ops::Range;
+
+use crate::conv::ConvInput;
+use crate::parallel::{Shared, for_each};
+use crate::scratch::with_scratch;
+use crate::shape::Shape;
+use crate::simd::{Kernel, Level, Simd, dispatch};
+
+/// Positions that are added up before the sums go back to memory: with two vectors of channels 32 KiB of gradients.
+const BLOCK: usize = 256;
+/// Tasks, so that many threads find work.
+const TASKS: usize = 16;
+/// Output channels that are brought into a checkpoint's order together: as many lines as a cache holds, however far
+/// they are apart.
+const TURNED: usize = 8;
+
+/// What a gradient is of.
+#[derive(Clone, Copy)]
+pub struct WeightGradient<'a> {
+    /// Lengths of the convolution.
+    pub shape: Shape,
+    /// What it read, `[n, h, w, C]`.
+    pub x: &'a [f32],
+    /// Frames, lines and columns.
+    pub size: [usize; 3],
+    /// Frames of a clip whose channels it read shifted in time, as [`ConvInput::shift`].
+    pub shift: Option<usize>,
+    /// Gradient of what it wrote, before its activation: `[n, h', w', C']`.
+    pub grad: &'a [f32],
+}
+
+impl WeightGradient<'_> {
+    /// Gradients of the weight, in a checkpoint's order `[C', C, k, k]`, and of the bias, `[C']`.
+    ///
+    /// # Panics
+    /// When a slice has not the length that the sizes ask for.
+    pub fn run(&self) -> (Vec<f32>, Vec<f32>) {
+        self.run_with_level(Level::best())
+    }
+
+    /// The same on other instructions.
+    ///
+    /// # Panics
+    /// As [`WeightGradient::run`], and when this machine has not the instructions.
+    pub fn run_with_level(&self, level: Level) -> (Vec<f32>, Vec<f32>) {
+        level.check();
+        let Self { shape, x, size, shift, grad } = *self;
+        let [n, h, w] = size;
+        let input = ConvInput { x, size, shift, residual: None, limits: crate::Limits::NONE };
+        input.check(shape.input);
+        assert_eq!(grad.len(), n * shape.out(h) * shape.out(w) * shape.output, "length of the gradient");
+        let staged;
+        let (x, lines, row) = if shape.kernel == 1 && shift.is_none() {
+            (x, [h, w], w * shape.input)
+        } else {
+            let border = shape.kernel / 2;
+            staged = bordered(&input, shape.input, border);
+            (&staged[..], [h + 2 * border, w + 2 * border], (w + 2 * border) * shape.input)
+        };
+        let sum = Sum {
+            level,
+            x,
+            segments: segments(shape, size, lines),
+            step: shape.stride * shape.input,
+            lines: shape.kernel,
+            run: shape.kernel * shape.input,
+            row,
+            grad,
+            output: shape.output,
+        };
+        let sums = sum.run();
+        let taps = shape.kernel * shape.kernel;
+        let mut weight = vec![0.0; shape.output * shape.window()];
+        let to = Shared::new(weight.as_mut_ptr());
+        for_each(shape.output.div_ceil(TURNED), |block| {
+            let channels = block * TURNED..((block + 1) * TURNED).min(shape.output);
+            for c in 0..shape.input {
+                for tap in 0..taps {
+                    for o in channels.clone() {
+                        let value = sums.value(tap * shape.input + c, o);
+                        // SAFETY: no other task has these output channels, and they lie inside.
+                        unsafe { *to.get().add((o * shape.input + c) * taps + tap) = value };
+                    }
+                }
+            }
+        });
+        (weight, sums.bias())
+    }
+}
+
+/// A copy of the whole input with a border of zeros around each frame, its channels shifted where asked for.
+fn bordered(input: &ConvInput<'_>, channels: usize, border: usize) -> Vec<f32> {
+    let [n, h, w] = input.size;
+    let row = (w + 2 * border) * channels;
+    let mut staged: Vec<f32> = Vec::with_capacity(n * (h + 2 * border) * row);
+    let to = Shared::new(staged.as_mut_ptr());
+    for_each(n * (h + 2 * border), |i| {
+        // SAFETY: the lines are apart, and there is room for all of them; each is written whole.
+        let line = unsafe { std::slice::from_raw_parts_mut(to.get().add(i * row), row) };
+        let (frame, y) = (i / (h + 2 * border), i % (h + 2 * border));
+        match y.checked_sub(border).filter(|y| *y < h) {
+            None => line.fill(0.0),
+            Some(y) => {
+                line[..border * channels].fill(0.0);
+                line[row - border * channels..].fill(0.0);
+                input.copy(channels, frame, y, 0..w, &mut line[border * channels..][..w * channels]);
+            }
+        }
+    });
+    // SAFETY: every line has been written.
+    unsafe { staged.set_len(n * (h + 2 * border) * row) };
+    staged
+}
+
+/// Neighbouring positions: their windows begin at `at` in the input and follow at equal distances.
+#[derive(Clone, Copy)]
+struct Segment {
+    at: usize,
+    /// The first one.
+    position: usize,
+    count: usize,
+}
+
+/// All output positions, in order. `[lines, columns]` are a frame's with its border.
+fn segments(shape: Shape, [n, h, w]: [usize; 3], [lines, columns]: [usize; 2]) -> Vec<Segment> {
+    let (mut out_h, mut out_w, mut n) = (shape.out(h), shape.out(w), n);
+    if shape.kernel == 1 && shape.stride == 1 {
+        // One long line.
+        (n, out_h, out_w) = (1, 1, n * h * w);
+    }
+    let mut segments = Vec::new();
+    for line in 0..n * out_h {
+        let at = (line / out_h * lines + line % out_h * shape.stride) * columns * shape.input;
+        for column in (0..out_w).step_by(BLOCK) {
+            segments.push(Segment {
+                at: at + column * shape.stride * shape.input,
+                position: line * out_w + column,
+                count: BLOCK.min(out_w - column),
+            });
+        }
+    }
+    segments
+}
+
+/// sum[k, o] = sum over positions of x[position's window, k] * grad[position, o].
+pub(crate) struct Sum<'a> {
+    pub(crate) level: Level,
+    pub(crate) x: &'a [f32],
+    segments: Vec<Segment>,
+    /// From one position of a segment to the next, in `x`.
+    step: usize,
+    /// A window is so many runs of `run` values,
+    lines: usize,
+    run: usize,
+    /// so far apart.
+    row: usize,
+    /// `[positions, output]`.
+    pub(crate) grad: &'a [f32],
+    output: usize,
+}
+
+/// Sums of all tasks.
+struct Sums {
+    /// Chunk after chunk, panel after panel: `[lines * run, width]` and then the gradient's own sum, `[width]`.
+    parts: Vec<f32>,
+    window: usize,
+    output: usize,
+    chunks: usize,
+    panels: Panels,
+}
+
+/// Output channels in panels: all of `width` but the last one.
+#[derive(Clone, Copy)]
+struct Panels {
+    count: usize,
+    lanes: usize,
+    width: usize,
+}
+
+impl Panels {
+    fn new(level: Level, output: usize) -> Self {
+        let width = vectors(level) * level.lanes();
+        Self { count: output.div_ceil(width), lanes: level.lanes(), width }
+    }
+}
+
+/// Vectors of a panel, where it is whole.
+const fn vectors(level: Level) -> usize {
+    match level {
+        Level::Scalar => 4,
+        _ => 2,
+    }
+}
+
+/// Values of a window in the tallest tile: as many as the registers hold.
+const fn tall(level: Level) -> usize {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => 12,
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => 12,
+        Level::Scalar => 4,
+        #[allow(unreachable_patterns, reason = "not on every processor")]
+        _ => 6,
+    }
+}
+
+impl Sum<'_> {
+    fn run(&self) -> Sums {
+        let panels = Panels::new(self.level, self.output);
+        let window = self.lines * self.run;
+        let positions: usize = self.segments.iter().map(|segment| segment.count).sum();
+        // Each chunk has some blocks at least, for its sums to pay.
+        let chunks = TASKS.div_ceil(panels.count).min(positions / (4 * BLOCK)).min(self.segments.len()).max(1);
+        let part = (window + 1) * panels.width;
+        let mut parts: Vec<f32> = Vec::with_capacity(chunks * panels.count * part);
+        let to = Shared::new(parts.as_mut_ptr());
+        for_each(chunks * panels.count, |task| {
+            let (chunk, panel) = (task / panels.count, task % panels.count);
+            let share = |chunk: usize| self.segments.len() * chunk / chunks;
+            let segments = &self.segments[share(chunk)..share(chunk + 1)];
+            // SAFETY: the parts are apart, and there is room for all of them; each is written whole.
+            let to = unsafe { to.get().add(task * part) };
+            dispatch(self.level, Task { sum: self, segments, first: panel * panels.width, to });
+        });
+        // SAFETY: every part has been written.
+        unsafe { parts.set_len(chunks * panels.count * part) };
+        Sums { parts, window, output: self.output, chunks, panels }
+    }
+}
+
+impl Sums {
+    #[inline(always)]
+    fn value(&self, k: usize, o: usize) -> f32 {
+        let Panels { count, width, .. } = self.panels;
+        let part = (self.window + 1) * width;
+        let at = o / width * part + k * width + o % width;
+        (0..self.chunks).map(|chunk| self.parts[chunk * count * part + at]).sum()
+    }
+
+    fn bias(&self) -> Vec<f32> {
+        (0..self.output).map(|o| self.value(self.window, o)).collect()
+    }
+}
+
+/// One panel of one chunk.
+struct Task<'a> {
+    sum: &'a Sum<'a>,
+    segments: &'a [Segment],
+    /// First output channel.
+    first: usize,
+    to: *mut f32,
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // The number of vectors must be a constant.
+        match self.sum.level {
+            Level::Scalar => self.panel::<S, 4>(),
+            _ => self.panel::<S, 2>(),
+        }
+    }
+}

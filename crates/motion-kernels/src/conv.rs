@@ -98,8 +98,8 @@ impl Conv {
     ///
     /// # Panics
     /// As [`Conv::new`].
-    pub fn once(shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
-        Self::pack(Level::best(), shape, weight, bias, false)
+    pub fn once(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
+        Self::pack(level, shape, weight, bias, false)
     }
 
     fn pack(level: Level, shape: Shape, weight: &[f32], bias: &[f32], winograd: bool) -> Self {

@@ -12,19 +12,24 @@ mod bottleneck;
 mod conv;
 mod correlation;
 mod depthwise;
+mod depthwise_gradient;
 mod direct;
+mod gradient;
+mod input_gradient;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
 mod parallel;
 mod scratch;
 mod shape;
 mod simd;
+mod weight_gradient;
 mod winograd;
 
 pub use bottleneck::Bottleneck;
 pub use conv::{Conv, ConvInput};
 pub use correlation::Search;
 pub use depthwise::Depthwise;
+pub use gradient::{Gradient, channels_last};
 pub use parallel::threads;
 pub use scratch::with_scratch;
 pub use shape::{Limits, Shape};

@@ -10,9 +10,8 @@
 //! Tasks are panels of output channels by chunks of positions; both depend on the lengths alone and the chunks are
 //! added up in their order, so that any number of threads gives the same sums.
 
-use std::ops::Range;
-
 use crate::conv::ConvInput;
+use crate::gradient::Gradient;
 use crate::parallel::{Shared, for_each};
 use crate::scratch::with_scratch;
 use crate::shape::Shape;
@@ -26,41 +25,18 @@ const TASKS: usize = 16;
 /// they are apart.
 const TURNED: usize = 8;
 
-/// What a gradient is of.
-#[derive(Clone, Copy)]
-pub struct WeightGradient<'a> {
-    /// Lengths of the convolution.
-    pub shape: Shape,
-    /// What it read, `[n, h, w, C]`.
-    pub x: &'a [f32],
-    /// Frames, lines and columns.
-    pub size: [usize; 3],
-    /// Frames of a clip whose channels it read shifted in time, as [`ConvInput::shift`].
-    pub shift: Option<usize>,
-    /// Gradient of what it wrote, before its activation: `[n, h', w', C']`.
-    pub grad: &'a [f32],
-}
-
-impl WeightGradient<'_> {
-    /// Gradients of the weight, in a checkpoint's order `[C', C, k, k]`, and of the bias, `[C']`.
+impl Gradient<'_> {
+    /// Gradients of a dense convolution's weight, in a checkpoint's order `[C', C, k, k]`, and of its bias, `[C']`; `x`
+    /// is what it read, `[n, h, w, C]`, in clips of `shift` frames if its channels were shifted in time.
     ///
     /// # Panics
-    /// When a slice has not the length that the sizes ask for.
-    pub fn run(&self) -> (Vec<f32>, Vec<f32>) {
-        self.run_with_level(Level::best())
-    }
-
-    /// The same on other instructions.
-    ///
-    /// # Panics
-    /// As [`WeightGradient::run`], and when this machine has not the instructions.
-    pub fn run_with_level(&self, level: Level) -> (Vec<f32>, Vec<f32>) {
-        level.check();
-        let Self { shape, x, size, shift, grad } = *self;
-        let [n, h, w] = size;
+    /// When a slice has not the length that the sizes ask for, or this machine has not the instructions.
+    pub fn weight(&self, x: &[f32], shift: Option<usize>) -> (Vec<f32>, Vec<f32>) {
+        self.check();
+        let Self { level, shape, size, grad } = *self;
+        let [_, h, w] = size;
         let input = ConvInput { x, size, shift, residual: None, limits: crate::Limits::NONE };
         input.check(shape.input);
-        assert_eq!(grad.len(), n * shape.out(h) * shape.out(w) * shape.output, "length of the gradient");
         let staged;
         let (x, lines, row) = if shape.kernel == 1 && shift.is_none() {
             (x, [h, w], w * shape.input)
@@ -155,9 +131,9 @@ fn segments(shape: Shape, [n, h, w]: [usize; 3], [lines, columns]: [usize; 2]) -
 }
 
 /// sum[k, o] = sum over positions of x[position's window, k] * grad[position, o].
-pub(crate) struct Sum<'a> {
-    pub(crate) level: Level,
-    pub(crate) x: &'a [f32],
+struct Sum<'a> {
+    level: Level,
+    x: &'a [f32],
     segments: Vec<Segment>,
     /// From one position of a segment to the next, in `x`.
     step: usize,
@@ -167,7 +143,7 @@ pub(crate) struct Sum<'a> {
     /// so far apart.
     row: usize,
     /// `[positions, output]`.
-    pub(crate) grad: &'a [f32],
+    grad: &'a [f32],
     output: usize,
 }
 
@@ -185,14 +161,13 @@ struct Sums {
 #[derive(Clone, Copy)]
 struct Panels {
     count: usize,
-    lanes: usize,
     width: usize,
 }
 
 impl Panels {
     fn new(level: Level, output: usize) -> Self {
         let width = vectors(level) * level.lanes();
-        Self { count: output.div_ceil(width), lanes: level.lanes(), width }
+        Self { count: output.div_ceil(width), width }
     }
 }
 
@@ -223,7 +198,8 @@ impl Sum<'_> {
         let window = self.lines * self.run;
         let positions: usize = self.segments.iter().map(|segment| segment.count).sum();
         // Each chunk has some blocks at least, for its sums to pay.
-        let chunks = TASKS.div_ceil(panels.count).min(positions / (4 * BLOCK)).min(self.segments.len()).max(1);
+        let chunks =
+            TASKS.div_ceil(panels.count).min(positions / (4 * BLOCK)).min(self.segments.len()).max(1);
         let part = (window + 1) * panels.width;
         let mut parts: Vec<f32> = Vec::with_capacity(chunks * panels.count * part);
         let to = Shared::new(parts.as_mut_ptr());
@@ -233,7 +209,10 @@ impl Sum<'_> {
             let segments = &self.segments[share(chunk)..share(chunk + 1)];
             // SAFETY: the parts are apart, and there is room for all of them; each is written whole.
             let to = unsafe { to.get().add(task * part) };
-            dispatch(self.level, Task { sum: self, segments, first: panel * panels.width, to });
+            with_scratch(BLOCK * panels.width, |packed| {
+                let (first, packed) = (panel * panels.width, packed.as_mut_ptr());
+                dispatch(self.level, Task { sum: self, segments, first, packed, to });
+            });
         });
         // SAFETY: every part has been written.
         unsafe { parts.set_len(chunks * panels.count * part) };
@@ -261,16 +240,156 @@ struct Task<'a> {
     segments: &'a [Segment],
     /// First output channel.
     first: usize,
+    /// Room for a block's gradients.
+    packed: *mut f32,
     to: *mut f32,
 }
 
 impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
+        let channels = self.sum.output - self.first;
         // The number of vectors must be a constant.
-        match self.sum.level {
-            Level::Scalar => self.panel::<S, 4>(),
-            _ => self.panel::<S, 2>(),
+        // SAFETY: there is room for a block of so many vectors, and for the sums of a panel.
+        unsafe {
+            match self.sum.level {
+                Level::Scalar if channels > 1 => self.panel::<S, 4>(),
+                level if level != Level::Scalar && channels > S::LANES => self.panel::<S, 2>(),
+                _ => self.panel::<S, 1>(),
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    unsafe fn panel<S: Simd, const V: usize>(&self) {
+        let Sum { x, lines, run, row, .. } = *self.sum;
+        let (tall, width) = (tall(self.sum.level), vectors(self.sum.level) * S::LANES);
+        let mut from = 0;
+        while from < self.segments.len() {
+            let (mut to, mut count) = (from, 0);
+            while to < self.segments.len() && count + self.segments[to].count <= BLOCK {
+                count += self.segments[to].count;
+                to += 1;
+            }
+            let block = &self.segments[from..to];
+            let again = from > 0;
+            from = to;
+            // SAFETY: the windows of the block's positions lie inside `x`; there is room for the sums of a window, each
+            // of `width` channels, and their own after them.
+            unsafe {
+                self.pack::<S, V>(block[0].position, count, self.to.add(lines * run * width), again);
+                for line in 0..lines {
+                    let x = x.as_ptr().add(line * row);
+                    let sums = self.to.add(line * run * width);
+                    let mut k = 0;
+                    while k + tall <= run {
+                        let (x, sums) = (x.add(k), sums.add(k * width));
+                        match tall {
+                            12 => self.tile::<S, V, 12>(block, x, sums, again),
+                            6 => self.tile::<S, V, 6>(block, x, sums, again),
+                            _ => self.tile::<S, V, 4>(block, x, sums, again),
+                        }
+                        k += tall;
+                    }
+                    while k + 4 <= run {
+                        self.tile::<S, V, 4>(block, x.add(k), sums.add(k * width), again);
+                        k += 4;
+                    }
+                    while k < run {
+                        self.tile::<S, V, 1>(block, x.add(k), sums.add(k * width), again);
+                        k += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies the gradients of some positions side by side, and adds them up.
+    #[inline(always)]
+    unsafe fn pack<S: Simd, const V: usize>(
+        &self,
+        position: usize,
+        count: usize,
+        total: *mut f32,
+        again: bool,
+    ) {
+        let (output, width) = (self.sum.output, V * S::LANES);
+        let channels = (output - self.first).min(width);
+        // SAFETY: the positions and channels lie inside the gradient; the rest is promised by the caller.
+        unsafe {
+            let mut sums = [S::splat(0.0); V];
+            if again {
+                for v in 0..V {
+                    sums[v] = S::load(total.add(v * S::LANES));
+                }
+            }
+            for i in 0..count {
+                let grad = self.sum.grad.as_ptr().add((position + i) * output + self.first);
+                let packed = self.packed.add(i * width);
+                if channels == width {
+                    for v in 0..V {
+                        S::store(packed.add(v * S::LANES), S::load(grad.add(v * S::LANES)));
+                    }
+                } else {
+                    for c in 0..width {
+                        *packed.add(c) = if c < channels { *grad.add(c) } else { 0.0 };
+                    }
+                }
+                for v in 0..V {
+                    sums[v] = S::add(sums[v], S::load(packed.add(v * S::LANES)));
+                }
+            }
+            for v in 0..V {
+                S::store(total.add(v * S::LANES), sums[v]);
+            }
+        }
+    }
+
+    /// Adds up `M` values of the windows of a block by all channels of the panel.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const V: usize, const M: usize>(
+        &self,
+        block: &[Segment],
+        x: *const f32,
+        to: *mut f32,
+        again: bool,
+    ) {
+        let (step, width) = (self.sum.step, vectors(self.sum.level) * S::LANES);
+        let mut grad = self.packed.cast_const();
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut sums = [[S::splat(0.0); V]; M];
+            if again {
+                for m in 0..M {
+                    for v in 0..V {
+                        sums[m][v] = S::load(to.add(m * width + v * S::LANES));
+                    }
+                }
+            }
+            for segment in block {
+                let mut x = x.add(segment.at);
+                for _ in 0..segment.count {
+                    let mut g = [S::splat(0.0); V];
+                    for v in 0..V {
+                        g[v] = S::load(grad.add(v * S::LANES));
+                    }
+                    for m in 0..M {
+                        let value = S::splat(*x.add(m));
+                        for v in 0..V {
+                            sums[m][v] = S::mul_add(value, g[v], sums[m][v]);
+                        }
+                    }
+                    x = x.wrapping_add(step);
+                    grad = grad.add(V * S::LANES);
+                }
+            }
+            for m in 0..M {
+                for v in 0..V {
+                    S::store(to.add(m * width + v * S::LANES), sums[m][v]);
+                }
+            }
         }
     }
 }

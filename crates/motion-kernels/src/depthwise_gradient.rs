@@ -6,7 +6,8 @@
 use std::mem::MaybeUninit;
 
 use crate::depthwise::Depthwise;
-use crate::gradient::{Gradient, channels_last, rearranged};
+use crate::gradient::Gradient;
+use crate::order::{channels_last, rearranged};
 use crate::parallel::{Shared, for_each};
 use crate::shape::{Limits, Shape};
 use crate::simd::{Kernel, Scalar, Simd, dispatch};

@@ -8,7 +8,8 @@
 use std::mem::MaybeUninit;
 
 use crate::conv::{Conv, ConvInput};
-use crate::gradient::{Gradient, rearranged};
+use crate::gradient::Gradient;
+use crate::order::channels_last;
 use crate::parallel::{Shared, for_each};
 use crate::scratch::{uninit, with_scratch};
 use crate::shape::{Limits, Shape};
@@ -61,29 +62,17 @@ impl Gradient<'_> {
         let taps = kernel * kernel;
         assert_eq!(weight.len(), output * input * taps, "length of the weight");
         assert_eq!(out.len(), self.inputs(), "length of the input's gradient");
-        let value = |o: usize, c: usize, tap: usize| weight[(o * input + c) * taps + tap];
+        // Seen from here the output's channels come in, and for each of them and each tap those of the input go out.
+        let rows = channels_last(weight, output, input, taps);
         if stride == 1 {
-            let turned = rearranged(input, taps * output, |c, to| {
-                for (tap, to) in to.chunks_exact_mut(output).enumerate() {
-                    for (o, to) in to.iter_mut().enumerate() {
-                        *to = value(o, c, taps - 1 - tap);
-                    }
-                }
-            });
             let back = Shape { input: output, output: input, kernel, stride };
-            let conv = Conv::once(self.level, back, &turned, &vec![0.0; input]);
+            let conv = Conv::from_rows(self.level, back, self.size, &rows, true, &vec![0.0; input]);
             let (x, size) = (self.grad, self.size);
             return conv.run(ConvInput { x, size, shift: None, residual: None, limits: Limits::NONE }, out);
         }
-        let turned = rearranged(taps, input * output, |tap, to| {
-            for (c, to) in to.chunks_exact_mut(output).enumerate() {
-                for (o, to) in to.iter_mut().enumerate() {
-                    *to = value(o, c, tap);
-                }
-            }
-        });
         let to_windows = Shape { input: output, output: taps * input, kernel: 1, stride: 1 };
-        let product = Conv::once(self.level, to_windows, &turned, &vec![0.0; taps * input]);
+        let zeros = vec![0.0; taps * input];
+        let product = Conv::from_rows(self.level, to_windows, self.size, &rows, false, &zeros);
         let [n, h, w] = self.size;
         let frame = h * w * input;
         let out = Shared::new(out.as_mut_ptr().cast());

@@ -18,6 +18,7 @@ mod gradient;
 mod input_gradient;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
+mod order;
 mod parallel;
 mod scratch;
 mod shape;
@@ -29,7 +30,8 @@ pub use bottleneck::Bottleneck;
 pub use conv::{Conv, ConvInput};
 pub use correlation::Search;
 pub use depthwise::Depthwise;
-pub use gradient::{Gradient, channels_last};
+pub use gradient::Gradient;
+pub use order::channels_last;
 pub use parallel::threads;
 pub use scratch::with_scratch;
 pub use shape::{Limits, Shape};

@@ -64,8 +64,8 @@ impl Gradient<'_> {
             let channels = block * TURNED..((block + 1) * TURNED).min(shape.output);
             for c in 0..shape.input {
                 for tap in 0..taps {
-                    for o in channels.clone() {
-                        let value = sums.value(tap * shape.input + c, o);
+                    let values = sums.values(tap * shape.input + c, channels.start);
+                    for (o, value) in channels.clone().zip(values) {
                         // SAFETY: no other task has these output channels, and they lie inside.
                         unsafe { *to.get().add((o * shape.input + c) * taps + tap) = value };
                     }
@@ -221,16 +221,28 @@ impl Sum<'_> {
 }
 
 impl Sums {
+    /// Sums of a value of the window with some output channels from `o`, a multiple of as many, on; what is beyond the
+    /// last channel is no number to speak of.
     #[inline(always)]
-    fn value(&self, k: usize, o: usize) -> f32 {
+    fn values(&self, k: usize, o: usize) -> [f32; TURNED] {
         let Panels { count, width, .. } = self.panels;
         let part = (self.window + 1) * width;
-        let at = o / width * part + k * width + o % width;
-        (0..self.chunks).map(|chunk| self.parts[chunk * count * part + at]).sum()
+        let mut values = [0.0; TURNED];
+        for chunk in 0..self.chunks {
+            for i in (0..TURNED).step_by(TURNED.min(width)) {
+                let at = (chunk * count + (o + i) / width) * part + k * width + (o + i) % width;
+                let Some(from) = self.parts.get(at..at + TURNED.min(width)) else { continue };
+                for (value, from) in values[i..].iter_mut().zip(from) {
+                    *value += from;
+                }
+            }
+        }
+        values
     }
 
     fn bias(&self) -> Vec<f32> {
-        (0..self.output).map(|o| self.value(self.window, o)).collect()
+        let blocks = (0..self.output).step_by(TURNED).flat_map(|o| self.values(self.window, o));
+        blocks.take(self.output).collect()
     }
 }
 

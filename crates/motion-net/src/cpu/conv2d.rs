@@ -317,15 +317,13 @@ impl Convolution {
     /// The convolution, its bias and what limits it.
     fn sums(&self, x: &[f32], weight: &[f32], bias: &[f32], limits: Limits) -> candle_core::Result<Vec<f32>> {
         let Geometry { size, shape } = self.geometry;
-        let taps = shape.kernel * shape.kernel;
         filled(self.geometry.out_shape().iter().product(), |out| {
             if self.depthwise {
-                let weight = channels_last(weight, 1, shape.input, taps);
+                let weight = channels_last(weight, 1, shape.input, shape.kernel * shape.kernel);
                 motion_kernels::Depthwise::new(shape, &weight, bias).run(x, size, None, limits, out);
             } else {
-                let weight = channels_last(weight, shape.output, shape.input, taps);
                 let input = motion_kernels::ConvInput { x, size, shift: self.shift, residual: None, limits };
-                motion_kernels::Conv::once(Level::best(), shape, &weight, bias).run(input, out);
+                motion_kernels::Conv::once(Level::best(), shape, size, weight, bias).run(input, out);
             }
         })
     }

@@ -55,12 +55,12 @@ impl Gradient<'_> {
         });
     }
 
-    /// Gradients of a depthwise convolution's weight, in a checkpoint's order `[C, 1, k, k]`, and of its bias, `[C]`; `x`
-    /// is what it read, `[n, h, w, C]`.
+    /// Gradient of a depthwise convolution's weight, in a checkpoint's order `[C, 1, k, k]`; `x` is what it read,
+    /// `[n, h, w, C]`.
     ///
     /// # Panics
     /// As [`Gradient::depthwise_input`].
-    pub fn depthwise_weight(&self, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    pub fn depthwise_weight(&self, x: &[f32]) -> Vec<f32> {
         self.check();
         assert_eq!(x.len(), self.inputs(), "length of the input");
         let Shape { input: channels, kernel, .. } = self.shape;
@@ -68,15 +68,14 @@ impl Gradient<'_> {
         let lines = self.size[0] * self.shape.out(self.size[1]);
         // They depend on the lengths alone, and are added up in their order.
         let tasks = lines.min(TASKS);
-        let parts = rearranged(tasks, (taps + 1) * channels, |task, sums| {
+        let parts = rearranged(tasks, taps * channels, |task, sums| {
             let lines = lines * task / tasks..lines * (task + 1) / tasks;
             for line in lines {
                 dispatch(self.level, Line { gradient: self, x, line, sums });
             }
         });
-        let total = |at: usize| parts.iter().skip(at).step_by((taps + 1) * channels).sum::<f32>();
-        let weight = (0..channels * taps).map(|i| total(i % taps * channels + i / taps)).collect();
-        (weight, (0..channels).map(|c| total(taps * channels + c)).collect())
+        let total = |at: usize| parts.iter().skip(at).step_by(taps * channels).sum::<f32>();
+        (0..channels * taps).map(|i| total(i % taps * channels + i / taps)).collect()
     }
 }
 
@@ -147,7 +146,7 @@ impl Gather<'_> {
     }
 }
 
-/// What one output line adds to the sums `[k * k + 1, C]`: the taps', and the gradient's own.
+/// What one output line adds to the taps' sums, `[k * k, C]`.
 struct Line<'a> {
     gradient: &'a Gradient<'a>,
     x: &'a [f32],
@@ -186,12 +185,6 @@ impl Line<'_> {
         // are read lie inside.
         unsafe {
             let grad = grad.as_ptr().add(self.line * out_w * channels + c);
-            let total = self.sums.as_mut_ptr().add(kernel * kernel * channels + c);
-            let mut sum = S::load(total);
-            for column in 0..out_w {
-                sum = S::add(sum, S::load(grad.add(column * channels)));
-            }
-            S::store(total, sum);
             for first_y in (0..kernel).step_by(SIDE) {
                 // Lines of the map that the square's lie on, where they are inside.
                 let mut rows = [std::ptr::null(); SIDE];

@@ -25,6 +25,7 @@ mod shape;
 mod simd;
 mod weight_gradient;
 mod winograd;
+mod winograd_gradient;
 
 pub use bottleneck::Bottleneck;
 pub use conv::{Conv, ConvInput};

@@ -1,5 +1,5 @@
-//! Gradient of a dense convolution's weight and bias: `[N, H, W, C]` and the output's gradient `[N, H', W', C']` in,
-//! `[C', C, k, k]` and `[C']` out.
+//! Gradient of a dense convolution's weight: `[N, H, W, C]` and the output's gradient `[N, H', W', C']` in,
+//! `[C', C, k, k]` out.
 //!
 //! weight[o, ky, kx, c] = sum over positions of grad[position, o] * x[window of the position, ky, kx, c]
 //!
@@ -16,27 +16,33 @@ use crate::parallel::{Shared, for_each};
 use crate::scratch::with_scratch;
 use crate::shape::Shape;
 use crate::simd::{Kernel, Level, Simd, dispatch};
+use crate::winograd::Winograd;
 
 /// Positions that are added up before the sums go back to memory: with two vectors of channels 32 KiB of gradients.
 const BLOCK: usize = 256;
 /// Tasks, so that many threads find work.
 const TASKS: usize = 16;
+/// Positions of a map from which on Winograd's patches are filled well enough.
+const PATCHED: usize = 36;
 /// Output channels that are brought into a checkpoint's order together: as many lines as a cache holds, however far
 /// they are apart.
 const TURNED: usize = 8;
 
 impl Gradient<'_> {
-    /// Gradients of a dense convolution's weight, in a checkpoint's order `[C', C, k, k]`, and of its bias, `[C']`; `x`
-    /// is what it read, `[n, h, w, C]`, in clips of `shift` frames if its channels were shifted in time.
+    /// Gradient of a dense convolution's weight, in a checkpoint's order `[C', C, k, k]`; `x` is what it read,
+    /// `[n, h, w, C]`, in clips of `shift` frames if its channels were shifted in time.
     ///
     /// # Panics
     /// When a slice has not the length that the sizes ask for, or this machine has not the instructions.
-    pub fn weight(&self, x: &[f32], shift: Option<usize>) -> (Vec<f32>, Vec<f32>) {
+    pub fn weight(&self, x: &[f32], shift: Option<usize>) -> Vec<f32> {
         self.check();
         let Self { level, shape, size, grad } = *self;
         let [_, h, w] = size;
         let input = ConvInput { x, size, shift, residual: None, limits: crate::Limits::NONE };
         input.check(shape.input);
+        if Winograd::possible(shape) && h * w >= PATCHED {
+            return self.winograd_weight(&input);
+        }
         let staged;
         let (x, lines, row) = if shape.kernel == 1 && shift.is_none() {
             (x, [h, w], w * shape.input)
@@ -72,7 +78,7 @@ impl Gradient<'_> {
                 }
             }
         });
-        (weight, sums.bias())
+        weight
     }
 }
 
@@ -102,70 +108,75 @@ fn bordered(input: &ConvInput<'_>, channels: usize, border: usize) -> Vec<f32> {
 
 /// Neighbouring positions: their windows begin at `at` in the input and follow at equal distances.
 #[derive(Clone, Copy)]
-struct Segment {
+pub(crate) struct Segment {
     at: usize,
     /// The first one.
     position: usize,
     count: usize,
 }
 
+impl Segment {
+    /// So many positions whose windows follow at this distance.
+    pub(crate) fn line(count: usize, step: usize) -> Vec<Self> {
+        let block = |position| Self { at: position * step, position, count: BLOCK.min(count - position) };
+        (0..count).step_by(BLOCK).map(block).collect()
+    }
+}
+
 /// All output positions, in order. `[lines, columns]` are a frame's with its border.
 fn segments(shape: Shape, [n, h, w]: [usize; 3], [lines, columns]: [usize; 2]) -> Vec<Segment> {
-    let (mut out_h, mut out_w, mut n) = (shape.out(h), shape.out(w), n);
     if shape.kernel == 1 && shape.stride == 1 {
-        // One long line.
-        (n, out_h, out_w) = (1, 1, n * h * w);
+        return Segment::line(n * h * w, shape.input);
     }
+    let (out_h, out_w, step) = (shape.out(h), shape.out(w), shape.stride * shape.input);
     let mut segments = Vec::new();
     for line in 0..n * out_h {
-        let at = (line / out_h * lines + line % out_h * shape.stride) * columns * shape.input;
-        for column in (0..out_w).step_by(BLOCK) {
-            segments.push(Segment {
-                at: at + column * shape.stride * shape.input,
-                position: line * out_w + column,
-                count: BLOCK.min(out_w - column),
-            });
-        }
+        let start = (line / out_h * lines + line % out_h * shape.stride) * columns * shape.input;
+        let part = |Segment { at, position, count }| Segment {
+            at: start + at,
+            position: line * out_w + position,
+            count,
+        };
+        segments.extend(Segment::line(out_w, step).into_iter().map(part));
     }
     segments
 }
 
 /// sum[k, o] = sum over positions of x[position's window, k] * grad[position, o].
-struct Sum<'a> {
-    level: Level,
-    x: &'a [f32],
-    segments: Vec<Segment>,
+pub(crate) struct Sum<'a> {
+    pub(crate) level: Level,
+    pub(crate) x: &'a [f32],
+    pub(crate) segments: Vec<Segment>,
     /// From one position of a segment to the next, in `x`.
-    step: usize,
+    pub(crate) step: usize,
     /// A window is so many runs of `run` values,
-    lines: usize,
-    run: usize,
+    pub(crate) lines: usize,
+    pub(crate) run: usize,
     /// so far apart.
-    row: usize,
+    pub(crate) row: usize,
     /// `[positions, output]`.
-    grad: &'a [f32],
-    output: usize,
+    pub(crate) grad: &'a [f32],
+    pub(crate) output: usize,
 }
 
 /// Sums of all tasks.
 struct Sums {
-    /// Chunk after chunk, panel after panel: `[lines * run, width]` and then the gradient's own sum, `[width]`.
+    /// Chunk after chunk, panel after panel: `[lines * run, width]`.
     parts: Vec<f32>,
     window: usize,
-    output: usize,
     chunks: usize,
     panels: Panels,
 }
 
 /// Output channels in panels: all of `width` but the last one.
 #[derive(Clone, Copy)]
-struct Panels {
-    count: usize,
-    width: usize,
+pub(crate) struct Panels {
+    pub(crate) count: usize,
+    pub(crate) width: usize,
 }
 
 impl Panels {
-    fn new(level: Level, output: usize) -> Self {
+    pub(crate) fn new(level: Level, output: usize) -> Self {
         let width = vectors(level) * level.lanes();
         Self { count: output.div_ceil(width), width }
     }
@@ -200,7 +211,7 @@ impl Sum<'_> {
         // Each chunk has some blocks at least, for its sums to pay.
         let chunks =
             TASKS.div_ceil(panels.count).min(positions / (4 * BLOCK)).min(self.segments.len()).max(1);
-        let part = (window + 1) * panels.width;
+        let part = window * panels.width;
         let mut parts: Vec<f32> = Vec::with_capacity(chunks * panels.count * part);
         let to = Shared::new(parts.as_mut_ptr());
         for_each(chunks * panels.count, |task| {
@@ -208,15 +219,23 @@ impl Sum<'_> {
             let share = |chunk: usize| self.segments.len() * chunk / chunks;
             let segments = &self.segments[share(chunk)..share(chunk + 1)];
             // SAFETY: the parts are apart, and there is room for all of them; each is written whole.
-            let to = unsafe { to.get().add(task * part) };
-            with_scratch(BLOCK * panels.width, |packed| {
-                let (first, packed) = (panel * panels.width, packed.as_mut_ptr());
-                dispatch(self.level, Task { sum: self, segments, first, packed, to });
-            });
+            unsafe { self.panel(segments, panel, false, to.get().add(task * part)) };
         });
         // SAFETY: every part has been written.
         unsafe { parts.set_len(chunks * panels.count * part) };
-        Sums { parts, window, output: self.output, chunks, panels }
+        Sums { parts, window, chunks, panels }
+    }
+
+    /// The sums of one panel over some segments, added to what is there if `again`.
+    ///
+    /// # Safety
+    /// There is room for `[lines * run, width]` at `to`, where nobody else is at work.
+    pub(crate) unsafe fn panel(&self, segments: &[Segment], panel: usize, again: bool, to: *mut f32) {
+        let width = Panels::new(self.level, self.output).width;
+        with_scratch(BLOCK * width, |packed| {
+            let (first, packed) = (panel * width, packed.as_mut_ptr());
+            dispatch(self.level, Task { sum: self, segments, first, again, packed, to });
+        });
     }
 }
 
@@ -226,7 +245,7 @@ impl Sums {
     #[inline(always)]
     fn values(&self, k: usize, o: usize) -> [f32; TURNED] {
         let Panels { count, width, .. } = self.panels;
-        let part = (self.window + 1) * width;
+        let part = self.window * width;
         let mut values = [0.0; TURNED];
         for chunk in 0..self.chunks {
             for i in (0..TURNED).step_by(TURNED.min(width)) {
@@ -239,11 +258,6 @@ impl Sums {
         }
         values
     }
-
-    fn bias(&self) -> Vec<f32> {
-        let blocks = (0..self.output).step_by(TURNED).flat_map(|o| self.values(self.window, o));
-        blocks.take(self.output).collect()
-    }
 }
 
 /// One panel of one chunk.
@@ -252,6 +266,8 @@ struct Task<'a> {
     segments: &'a [Segment],
     /// First output channel.
     first: usize,
+    /// Sums are there already.
+    again: bool,
     /// Room for a block's gradients.
     packed: *mut f32,
     to: *mut f32,
@@ -286,12 +302,12 @@ impl Task<'_> {
                 to += 1;
             }
             let block = &self.segments[from..to];
-            let again = from > 0;
+            let again = self.again || from > 0;
             from = to;
             // SAFETY: the windows of the block's positions lie inside `x`; there is room for the sums of a window, each
-            // of `width` channels, and their own after them.
+            // of `width` channels.
             unsafe {
-                self.pack::<S, V>(block[0].position, count, self.to.add(lines * run * width), again);
+                self.pack::<S, V>(block[0].position, count);
                 for line in 0..lines {
                     let x = x.as_ptr().add(line * row);
                     let sums = self.to.add(line * run * width);
@@ -318,25 +334,13 @@ impl Task<'_> {
         }
     }
 
-    /// Copies the gradients of some positions side by side, and adds them up.
+    /// Copies the gradients of some positions side by side.
     #[inline(always)]
-    unsafe fn pack<S: Simd, const V: usize>(
-        &self,
-        position: usize,
-        count: usize,
-        total: *mut f32,
-        again: bool,
-    ) {
+    unsafe fn pack<S: Simd, const V: usize>(&self, position: usize, count: usize) {
         let (output, width) = (self.sum.output, V * S::LANES);
         let channels = (output - self.first).min(width);
-        // SAFETY: the positions and channels lie inside the gradient; the rest is promised by the caller.
+        // SAFETY: the positions and channels lie inside the gradient; the caller promises the room.
         unsafe {
-            let mut sums = [S::splat(0.0); V];
-            if again {
-                for v in 0..V {
-                    sums[v] = S::load(total.add(v * S::LANES));
-                }
-            }
             for i in 0..count {
                 let grad = self.sum.grad.as_ptr().add((position + i) * output + self.first);
                 let packed = self.packed.add(i * width);
@@ -349,12 +353,6 @@ impl Task<'_> {
                         *packed.add(c) = if c < channels { *grad.add(c) } else { 0.0 };
                     }
                 }
-                for v in 0..V {
-                    sums[v] = S::add(sums[v], S::load(packed.add(v * S::LANES)));
-                }
-            }
-            for v in 0..V {
-                S::store(total.add(v * S::LANES), sums[v]);
             }
         }
     }

@@ -16,10 +16,10 @@ use crate::shape::{Limits, Shape};
 use crate::simd::{Kernel, Level, Simd, dispatch};
 
 /// Side of a patch of the output, and of what it reads.
-const OUT: usize = 4;
-const IN: usize = 6;
+pub(crate) const OUT: usize = 4;
+pub(crate) const IN: usize = 6;
 /// Side of a filter.
-const TAPS: usize = 3;
+pub(crate) const TAPS: usize = 3;
 /// Input channels whose filters a task transforms.
 const FILTERS_TOGETHER: usize = 16;
 /// Values of a block of patches, transformed, before and after the products: 512 KiB, so that they stay in the cache.
@@ -97,9 +97,14 @@ pub(crate) struct Winograd {
 impl Winograd {
     /// Whether it can be used, and pays.
     pub(crate) fn suits(shape: Shape) -> bool {
+        Self::possible(shape) && shape.input * shape.output <= FILTERS
+    }
+
+    /// Whether it can be used.
+    pub(crate) fn possible(shape: Shape) -> bool {
         let Shape { input, output, kernel, stride } = shape;
         let whole = input.is_multiple_of(CHANNELS) && output.is_multiple_of(CHANNELS);
-        kernel == 3 && stride == 1 && whole && input * output <= FILTERS
+        kernel == 3 && stride == 1 && whole
     }
 
     /// Transforms and packs weight `[C, 3, 3, C']`, the taps from the last to the first if `turned`, and bias `[C']`.
@@ -141,7 +146,11 @@ impl Winograd {
             with_scratch(IN * IN * (count * (from + to) + from), |scratch| {
                 let (before, rest) = scratch.split_at_mut(IN * IN * count * from);
                 let (after, patch) = rest.split_at_mut(IN * IN * count * to);
-                dispatch(self.level, Before { input: &input, channels: from, grid, patch, to: before });
+                let room = Shared::new(before.as_mut_ptr());
+                dispatch(
+                    self.level,
+                    Before { input: &input, channels: from, grid, patch, to: room, places: count },
+                );
                 for (place, product) in self.products.iter().enumerate() {
                     let x = &before[place * count * from..][..count * from];
                     let line = ConvInput {
@@ -204,36 +213,38 @@ impl Kernel for Filters<'_> {
 
 /// Some patches of all frames, counted along lines.
 #[derive(Clone, Copy)]
-struct Grid {
-    down: usize,
-    across: usize,
-    first: usize,
-    count: usize,
+pub(crate) struct Grid {
+    pub(crate) down: usize,
+    pub(crate) across: usize,
+    pub(crate) first: usize,
+    pub(crate) count: usize,
 }
 
 impl Grid {
     /// Frame, line and column where a patch's output begins.
     #[inline(always)]
-    fn at(&self, patch: usize) -> [usize; 3] {
+    pub(crate) fn at(&self, patch: usize) -> [usize; 3] {
         let (line, column) = ((self.first + patch) / self.across, (self.first + patch) % self.across);
         [line / self.down, line % self.down * OUT, column * OUT]
     }
 }
 
 /// Patches of the input to the 36 places: `[36, count, C]`.
-struct Before<'a> {
-    input: &'a ConvInput<'a>,
-    channels: usize,
-    grid: Grid,
+pub(crate) struct Before<'a> {
+    pub(crate) input: &'a ConvInput<'a>,
+    pub(crate) channels: usize,
+    pub(crate) grid: Grid,
     /// Room for one patch, `[6, 6, C]`.
-    patch: &'a mut [f32],
-    to: &'a mut [f32],
+    pub(crate) patch: &'a mut [f32],
+    pub(crate) to: Shared,
+    /// Patches from one place to the next.
+    pub(crate) places: usize,
 }
 
 impl Kernel for Before<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { input: source, channels, grid, patch, to } = self;
+        let Self { input: source, channels, grid, patch, to, places } = self;
         let [_, h, w] = source.size;
         for index in 0..grid.count {
             let [frame, top, left] = grid.at(index);
@@ -271,8 +282,8 @@ impl Kernel for Before<'_> {
                         }
                         let column = input::<S>(column);
                         for y in 0..IN {
-                            let at = ((IN * y + x) * grid.count + index) * channels + c;
-                            S::store(to.as_mut_ptr().add(at), column[y]);
+                            let at = ((IN * y + x) * places + index) * channels + c;
+                            S::store(to.get().add(at), column[y]);
                         }
                     }
                 }

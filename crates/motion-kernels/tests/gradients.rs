@@ -73,9 +73,9 @@ proptest! {
         });
         grad.iter().enumerate().for_each(|(i, value)| bias[i % output] += f64::from(*value));
         for level in Level::available() {
-            let (found_weight, found_bias) = Gradient { level, shape, size, grad: &grad }.weight(&x, shift);
-            near("weight", level, &found_weight, &weight)?;
-            near("bias", level, &found_bias, &bias)?;
+            let gradient = Gradient { level, shape, size, grad: &grad };
+            near("weight", level, &gradient.weight(&x, shift), &weight)?;
+            near("bias", level, &gradient.bias(), &bias)?;
         }
     }
 
@@ -119,16 +119,12 @@ proptest! {
                 of_weight[c * taps + tap] += f64::from(x[from]) * f64::from(grad[to]);
             }
         });
-        let mut of_bias = vec![0.0_f64; channels];
-        grad.iter().enumerate().for_each(|(i, value)| of_bias[i % channels] += f64::from(*value));
         for level in Level::available() {
             let gradient = Gradient { level, shape, size, grad: &grad };
             let mut out = vec![MaybeUninit::new(f32::NAN); x.len()];
             gradient.depthwise_input(&weight, &mut out);
             near("input", level, &read(out), &of_x)?;
-            let (found_weight, found_bias) = gradient.depthwise_weight(&x);
-            near("weight", level, &found_weight, &of_weight)?;
-            near("bias", level, &found_bias, &of_bias)?;
+            near("weight", level, &gradient.depthwise_weight(&x), &of_weight)?;
         }
     }
 }
@@ -151,12 +147,12 @@ fn any_number_of_threads_gives_the_same_bits() {
             let mut out = vec![MaybeUninit::new(f32::NAN); x.len()];
             gradient.input(&weight, None, &mut out);
             let mut all = vec![read(out)];
-            all.extend(<[_; 2]>::from(gradient.weight(&x, None)));
+            all.extend([gradient.weight(&x, None), gradient.bias()]);
             if shape.input == shape.output {
                 let mut out = vec![MaybeUninit::new(f32::NAN); x.len()];
                 gradient.depthwise_input(&weight[..shape.window()], &mut out);
                 all.push(read(out));
-                all.extend(<[_; 2]>::from(gradient.depthwise_weight(&x)));
+                all.push(gradient.depthwise_weight(&x));
             }
             all
         })

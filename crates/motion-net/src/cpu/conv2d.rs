@@ -328,16 +328,13 @@ impl Convolution {
         })
     }
 
-    /// Gradients of input, weight and bias from that of the sums.
+    /// Gradients of input and weight from that of the sums.
     fn back(
         &self,
         x: &Tensor,
         weight: &Tensor,
-        grad: &[f32],
-        bias: bool,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Vec<f32>)> {
-        let Geometry { size, shape } = self.geometry;
-        let gradient = Gradient { level: Level::best(), shape, size, grad };
+        gradient: Gradient<'_>,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let of_x = x.track_op().then(|| {
             let weight = values(weight)?;
             let out = filled(x.elem_count(), |out| match self.depthwise {
@@ -346,17 +343,15 @@ impl Convolution {
             })?;
             tensor(out, x.dims())
         });
-        let (of_weight, of_bias) = if weight.track_op() || bias {
+        let of_weight = weight.track_op().then(|| {
             let x = values(x)?;
-            let (of_weight, of_bias) = match self.depthwise {
+            let of_weight = match self.depthwise {
                 true => gradient.depthwise_weight(&x),
                 false => gradient.weight(&x, self.shift),
             };
-            (weight.track_op().then(|| tensor(of_weight, weight.dims())), of_bias)
-        } else {
-            (None, Vec::new())
-        };
-        Ok((of_x.transpose()?, of_weight.transpose()?, of_bias))
+            tensor(of_weight, weight.dims())
+        });
+        Ok((of_x.transpose()?, of_weight.transpose()?))
     }
 }
 
@@ -393,21 +388,19 @@ impl CustomOp3 for Convolution {
         y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (of_x, of_weight, of_third) = match &self.norm {
-            Some((sums, norm)) => {
-                let grad = grad.contiguous()?;
-                let (of_sums, of_norm) = norm.backward(sums, &values(third)?, &values(&grad)?)?;
-                drop(grad);
-                let (of_x, of_weight, _) = self.back(x, weight, &of_sums, false)?;
-                (of_x, of_weight, of_norm)
-            }
-            None => {
-                let grad = before(grad, y, self.activation)?;
-                self.back(x, weight, &values(&grad)?, third.track_op())?
-            }
-        };
-        let of_third = third.track_op().then(|| tensor(of_third, third.dims())).transpose()?;
-        Ok((of_x, of_weight, of_third))
+        let Geometry { size, shape } = self.geometry;
+        let gradient = |grad| Gradient { level: Level::best(), shape, size, grad };
+        let of_third = |values| third.track_op().then(|| tensor(values, third.dims())).transpose();
+        if let Some((sums, norm)) = &self.norm {
+            let grad = grad.contiguous()?;
+            let (of_sums, of_norm) = norm.backward(sums, &values(third)?, &values(&grad)?)?;
+            let (of_x, of_weight) = self.back(x, weight, gradient(&of_sums))?;
+            return Ok((of_x, of_weight, of_third(of_norm)?));
+        }
+        let grad = before(grad, y, self.activation)?;
+        let grad = values(&grad)?;
+        let (of_x, of_weight) = self.back(x, weight, gradient(&grad))?;
+        Ok((of_x, of_weight, of_third(gradient(&grad).bias())?))
     }
 }
 

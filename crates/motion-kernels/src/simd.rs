@@ -405,7 +405,7 @@ pub(crate) fn dispatch(level: Level, kernel: impl Kernel) {
 }
 
 /// Runs plain loops, compiled for the best instructions of this machine: the compiler makes vectors of them. Worth it
-/// for loops that only move through memory; whatever computes more is a [`Kernel`].
+/// for loops that only move through memory; whatever computes more is a kernel of its own.
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     match Level::best() {

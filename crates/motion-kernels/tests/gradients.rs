@@ -40,12 +40,13 @@ fn products(
     }
 }
 
+/// As near as rounding allows: Winograd's transforms make some of the terms of long sums a hundred times larger.
 fn near(what: &str, level: Level, found: &[f32], expected: &[f64]) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
     for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         let off = (f64::from(*found) - expected).abs();
-        prop_assert!(off < 1e-5 * largest, "{what} on {level:?} at {i}: {found}, expected {expected}");
+        prop_assert!(off < 5e-5 * largest, "{what} on {level:?} at {i}: {found}, expected {expected}");
     }
     Ok(())
 }
@@ -166,6 +167,20 @@ fn any_number_of_threads_gives_the_same_bits() {
             one == all(shape, size, 2) && one == all(shape, size, 3) && one == all(shape, size, 7),
             "{shape:?}"
         );
+    }
+}
+
+#[test]
+fn a_weight_gradient_of_more_patches_than_are_kept_is_the_sum() {
+    let (shape, size) = (Shape { input: 16, output: 112, kernel: 3, stride: 1 }, [1, 124, 124]);
+    let (x, grad) = (numbers(124 * 124 * 16, 1), numbers(124 * 124 * 112, 2));
+    let mut weight = vec![0.0_f64; 112 * 16 * 9];
+    products(shape, size, None, |o, c, tap, from, to| {
+        weight[(o * 16 + c) * 9 + tap] += f64::from(x[from]) * f64::from(grad[to]);
+    });
+    for level in Level::available() {
+        let found = Gradient { level, shape, size, grad: &grad }.weight(&x, None);
+        near("weight", level, &found, &weight).unwrap();
     }
 }
 

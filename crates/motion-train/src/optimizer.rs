@@ -160,6 +160,13 @@ impl AdamW {
             let decay = if parameter.role == Role::Weight { recipe.weight_decay } else { 0.0 };
             let moments =
                 self.moments.entry(name.clone()).or_insert_with(|| Moments::zero(gradient.elem_count()));
+            let (found, expected) = (moments.first.len().min(moments.second.len()), gradient.elem_count());
+            if found != expected {
+                let message = format!(
+                    "optimizer: {found} moments of {name:?}, expected {expected}; is this another run's state? Start anew"
+                );
+                return Err(candle_core::Error::Msg(message).into());
+            }
             // A step of rate * (first / correct1) / (sqrt(second / correct2) + epsilon).
             let (shrink, kept) = (shrink as f32, (1.0 - rate * decay) as f32);
             let (rate, root) = ((rate / correct1) as f32, (1.0 / correct2.sqrt()) as f32);
@@ -230,12 +237,45 @@ impl Default for AdamW {
 
 #[cfg(test)]
 mod tests {
-    use super::schedule;
+    use candle_core::{Device, Tensor, Var};
+
+    use super::{descend, schedule, square, update};
 
     #[test]
     fn the_step_size_rises_then_falls() {
         let rates: Vec<f64> = (0..100).map(|step| schedule(step, 100, 0.1)).collect();
         assert!(rates[0] < 0.1 && rates[9] > 0.9 && rates[10] > 0.99 && rates[99] < 0.01);
         assert!(rates[10..].windows(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    /// More than one piece.
+    fn values() -> Vec<f32> {
+        (0..40_000).map(|i| (i % 97) as f32 / 97.0 - 0.5).collect()
+    }
+
+    #[test]
+    fn descent_goes_down_the_gradient() {
+        let variable = Var::from_vec(values(), 40_000, &Device::Cpu).unwrap();
+        // The slope of half the square is the value itself.
+        let loss = (variable.sqr().unwrap().sum_all().unwrap() * 0.5).unwrap();
+        descend(std::slice::from_ref(&variable), &loss.backward().unwrap(), 0.25).unwrap();
+        let expected: Vec<f32> = values().iter().map(|value| value - 0.25 * value).collect();
+        assert_eq!(variable.to_vec1::<f32>().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_gradient_is_read_in_its_own_order() {
+        let variable = Var::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let gradient = Tensor::arange(0.0_f32, 6.0, &Device::Cpu).unwrap().reshape((3, 2)).unwrap();
+        update(&variable, &gradient.t().unwrap(), |values, gradient| values.copy_from_slice(gradient))
+            .unwrap();
+        assert_eq!(variable.to_vec2::<f32>().unwrap(), [[0.0, 2.0, 4.0], [1.0, 3.0, 5.0]]);
+    }
+
+    #[test]
+    fn all_squares_are_added_up() {
+        let tensor = Tensor::from_vec(values(), (200, 200), &Device::Cpu).unwrap();
+        let expected: f64 = values().iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+        assert!((square(&tensor).unwrap() - expected).abs() < 1e-9 * expected);
     }
 }

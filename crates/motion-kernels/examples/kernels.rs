@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::time::Instant;
 
 use motion_kernels::measure::{bandwidth, peak};
-use motion_kernels::{Bottleneck, Conv, ConvInput, Depthwise, Level, Limits, Search, Shape};
+use motion_kernels::{Bottleneck, Conv, ConvInput, Depthwise, Gradient, Level, Limits, Search, Shape};
 
 /// Frames of a clip.
 const N: usize = 8;
@@ -137,6 +137,39 @@ fn main() {
         let values = wide.len() + out.len() + 9 * inner;
         machine.report(&format!("  its depthwise 3x3 alone, {inner}"), 18 * out.len(), values, || {
             depthwise.run(&wide, [N, side, side], None, Limits::RELU6, &mut out);
+        });
+    }
+    println!();
+    for [input, output, kernel, stride, side] in DENSE {
+        let shape = Shape { input, output, kernel, stride };
+        let (size, to) = ([N, side, side], shape.out(side));
+        let (x, grad) = (numbers(N * side * side * input), numbers(N * to * to * output));
+        let weight = numbers(output * shape.window());
+        let gradient = Gradient { level, shape, size, grad: &grad };
+        let operations = 2 * grad.len() * shape.window();
+        let values = x.len() + weight.len() + grad.len();
+        let name = format!("{kernel}x{kernel} stride {stride}, {side}x{side}, {input} to {output}");
+        machine.report(&format!("{name}: weight's"), operations, values, || {
+            drop(gradient.weight(&x, None));
+        });
+        let mut out = room(x.len());
+        machine.report("  and input's gradient", operations, values, || {
+            gradient.input(&weight, None, &mut out);
+        });
+    }
+    println!();
+    for [_, channels, _, stride, side] in BLOCKS {
+        let shape = Shape { input: channels, output: channels, kernel: 3, stride };
+        let (size, to) = ([N, side, side], shape.out(side));
+        let (x, grad) = (numbers(N * side * side * channels), numbers(N * to * to * channels));
+        let weight = numbers(shape.window());
+        let gradient = Gradient { level, shape, size, grad: &grad };
+        let (operations, values) = (18 * grad.len(), x.len() + grad.len());
+        let name = format!("depthwise 3x3 stride {stride}, {side}x{side}, {channels}: weight's");
+        machine.report(&name, operations, values, || drop(gradient.depthwise_weight(&x)));
+        let mut out = room(x.len());
+        machine.report("  and input's gradient", operations, values, || {
+            gradient.depthwise_input(&weight, &mut out);
         });
     }
     println!();

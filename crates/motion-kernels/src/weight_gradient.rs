@@ -40,7 +40,7 @@ impl Gradient<'_> {
         let [_, h, w] = size;
         let input = ConvInput { x, size, shift, residual: None, limits: crate::Limits::NONE };
         input.check(shape.input);
-        if Winograd::possible(shape) && h * w >= PATCHED {
+        if Winograd::suits(shape) && h * w >= PATCHED {
             return self.winograd_weight(&input);
         }
         let staged;

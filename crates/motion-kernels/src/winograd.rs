@@ -97,14 +97,9 @@ pub(crate) struct Winograd {
 impl Winograd {
     /// Whether it can be used, and pays.
     pub(crate) fn suits(shape: Shape) -> bool {
-        Self::possible(shape) && shape.input * shape.output <= FILTERS
-    }
-
-    /// Whether it can be used.
-    pub(crate) fn possible(shape: Shape) -> bool {
         let Shape { input, output, kernel, stride } = shape;
         let whole = input.is_multiple_of(CHANNELS) && output.is_multiple_of(CHANNELS);
-        kernel == 3 && stride == 1 && whole
+        kernel == 3 && stride == 1 && whole && input * output <= FILTERS
     }
 
     /// Transforms and packs weight `[C, 3, 3, C']`, the taps from the last to the first if `turned`, and bias `[C']`.

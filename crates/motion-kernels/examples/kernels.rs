@@ -2,8 +2,8 @@
 //! floor: its operations over the measured peak, or its bytes (input, weights, output, once each) over the measured
 //! bandwidth, whichever is longer.
 //!
-//! `cargo run --release -p motion-kernels --example kernels [-- scalar|avx2|avx512|neon] [words]`; only layers whose line
-//! has these words; threads by `RAYON_NUM_THREADS`.
+//! `cargo run --release -p motion-kernels --example kernels [-- words]`: only layers whose line has these words; threads
+//! by `RAYON_NUM_THREADS`, instructions by `MOTIONLENS_LEVEL`.
 #![allow(clippy::print_stdout, reason = "a program that prints")]
 
 use std::mem::MaybeUninit;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use motion_kernels::measure::{bandwidth, peak};
 use motion_kernels::{
-    Bottleneck, Conv, ConvInput, Depthwise, Displacement, Found, Level, Limits, Search, Shape,
+    Bottleneck, Conv, ConvInput, Depthwise, Displacement, Found, Gradient, Level, Limits, Search, Shape,
 };
 
 /// Operations of a term of the softmax: an exponential, its argument and three sums.
@@ -91,14 +91,9 @@ fn room(count: usize) -> Vec<MaybeUninit<f32>> {
 }
 
 fn main() {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let mut level = Level::best();
-    words.retain(|word| {
-        let named = Level::available().into_iter().find(|level| format!("{level:?}").to_lowercase() == *word);
-        level = named.unwrap_or(level);
-        named.is_none()
-    });
-    let machine = Machine { peak: peak(level), bandwidth: bandwidth(), only: words.join(" ") };
+    let level = Level::best();
+    let only = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let machine = Machine { peak: peak(level), bandwidth: bandwidth(), only };
     println!(
         "{level:?}: {:.0} GFLOP/s at best, copies {:.1} GB/s\n",
         machine.peak / 1e9,
@@ -153,6 +148,39 @@ fn main() {
         let values = wide.len() + out.len() + 9 * inner;
         machine.report(&format!("  its depthwise 3x3 alone, {inner}"), 18 * out.len(), values, || {
             depthwise.run(&wide, [N, side, side], None, Limits::RELU6, &mut out);
+        });
+    }
+    println!();
+    for [input, output, kernel, stride, side] in DENSE {
+        let shape = Shape { input, output, kernel, stride };
+        let (size, to) = ([N, side, side], shape.out(side));
+        let (x, grad) = (numbers(N * side * side * input), numbers(N * to * to * output));
+        let weight = numbers(output * shape.window());
+        let gradient = Gradient { level, shape, size, grad: &grad };
+        let operations = 2 * grad.len() * shape.window();
+        let values = x.len() + weight.len() + grad.len();
+        let name = format!("{kernel}x{kernel} stride {stride}, {side}x{side}, {input} to {output}");
+        machine.report(&format!("{name}: weight's"), operations, values, || {
+            drop(gradient.weight(&x, None));
+        });
+        let mut out = room(x.len());
+        machine.report("  and input's gradient", operations, values, || {
+            gradient.input(&weight, None, &mut out);
+        });
+    }
+    println!();
+    for [_, channels, _, stride, side] in BLOCKS {
+        let shape = Shape { input: channels, output: channels, kernel: 3, stride };
+        let (size, to) = ([N, side, side], shape.out(side));
+        let (x, grad) = (numbers(N * side * side * channels), numbers(N * to * to * channels));
+        let weight = numbers(shape.window());
+        let gradient = Gradient { level, shape, size, grad: &grad };
+        let (operations, values) = (18 * grad.len(), x.len() + grad.len());
+        let name = format!("depthwise 3x3 stride {stride}, {side}x{side}, {channels}: weight's");
+        machine.report(&name, operations, values, || drop(gradient.depthwise_weight(&x)));
+        let mut out = room(x.len());
+        machine.report("  and input's gradient", operations, values, || {
+            gradient.depthwise_input(&weight, &mut out);
         });
     }
     println!();

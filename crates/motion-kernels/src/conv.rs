@@ -5,9 +5,13 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::direct::Direct;
+use crate::order::{reversed, transposed};
 use crate::shape::{Limits, Shape};
 use crate::simd::Level;
 use crate::winograd::Winograd;
+
+/// Positions from which on it pays to transform filters for one run.
+const REPACKED: usize = 1024;
 
 /// A convolution ready to run.
 pub struct Conv {
@@ -91,25 +95,47 @@ impl Conv {
     /// # Panics
     /// As [`Conv::new`].
     pub fn with_level(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
-        Self::pack(level, shape, weight, bias, Winograd::suits(shape))
-    }
-
-    /// The same without a second algorithm: for weights that change after every run, where packing must be cheap.
-    ///
-    /// # Panics
-    /// As [`Conv::new`].
-    pub fn once(shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
-        Self::pack(Level::best(), shape, weight, bias, false)
-    }
-
-    fn pack(level: Level, shape: Shape, weight: &[f32], bias: &[f32], winograd: bool) -> Self {
         level.check();
         assert_eq!(weight.len(), shape.output * shape.window(), "length of the weight");
         assert_eq!(bias.len(), shape.output, "length of the bias");
-        let algorithm = if winograd {
-            Algorithm::Winograd(Winograd::new(level, shape, weight, bias))
+        let algorithm = if Winograd::suits(shape) {
+            let Shape { input, output, kernel, .. } = shape;
+            let rows = reversed(weight, [output, kernel * kernel, input]);
+            Algorithm::Winograd(Winograd::from_rows(level, shape, &rows, false, bias))
         } else {
             Algorithm::Direct(Direct::new(level, shape, weight, bias))
+        };
+        Self { shape, algorithm }
+    }
+
+    /// For weights that change after every run over `size` frames, lines and columns: `[C', C, k, k]`, a checkpoint's
+    /// order.
+    ///
+    /// # Panics
+    /// As [`Conv::with_level`].
+    pub fn once(level: Level, shape: Shape, size: [usize; 3], weight: &[f32], bias: &[f32]) -> Self {
+        let window = shape.window();
+        assert_eq!(weight.len(), shape.output * window, "length of the weight");
+        let rows = transposed(weight, shape.output, window);
+        Self::from_rows(level, shape, size, &rows, false, bias)
+    }
+
+    /// The same of weight `[C, k, k, C']`, the taps from the last to the first if `turned`.
+    pub(crate) fn from_rows(
+        level: Level,
+        shape: Shape,
+        size: [usize; 3],
+        rows: &[f32],
+        turned: bool,
+        bias: &[f32],
+    ) -> Self {
+        level.check();
+        assert_eq!(bias.len(), shape.output, "length of the bias");
+        let positions: usize = size.iter().product();
+        let algorithm = if Winograd::suits(shape) && positions >= REPACKED {
+            Algorithm::Winograd(Winograd::from_rows(level, shape, rows, turned, bias))
+        } else {
+            Algorithm::Direct(Direct::from_rows(level, shape, rows, turned, bias))
         };
         Self { shape, algorithm }
     }

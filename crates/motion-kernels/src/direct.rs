@@ -69,8 +69,49 @@ const fn tiles(level: Level) -> &'static [(usize, usize)] {
 impl Direct {
     /// Packs weight `[C', k, k, C]` and bias `[C']`.
     pub(crate) fn new(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
+        let window = shape.window();
+        Self::packed(level, shape, bias, |first, channels, to, width| {
+            transpose(&weight[first * window..][..channels * window], window, to, width);
+        })
+    }
+
+    /// Packs weight `[C, k, k, C']`, the taps from the last to the first if `turned`, and bias `[C']`.
+    pub(crate) fn from_rows(level: Level, shape: Shape, rows: &[f32], turned: bool, bias: &[f32]) -> Self {
+        let (taps, row) = (shape.kernel * shape.kernel, shape.output);
+        Self::packed(level, shape, bias, |first, channels, to, width| {
+            for (i, row) in rows.chunks_exact(row).enumerate() {
+                let (c, tap) = (i / taps, i % taps);
+                let tap = if turned { taps - 1 - tap } else { tap };
+                to[(tap * shape.input + c) * width..][..channels].copy_from_slice(&row[first..][..channels]);
+            }
+        })
+    }
+
+    /// `fill(first output channel, channels, weights, width)` fills each panel.
+    fn packed(
+        level: Level,
+        shape: Shape,
+        bias: &[f32],
+        fill: impl Fn(usize, usize, &mut [f32], usize) + Sync,
+    ) -> Self {
+        let mut packed = Self::empty(level, shape, bias);
+        let to = Shared::new(packed.weights.as_mut_ptr());
+        for_each(packed.panels.len(), |i| {
+            let panel = packed.panels[i];
+            let width = panel.vectors * level.lanes();
+            // SAFETY: the panels are apart and inside, and nobody else has the weights yet.
+            let to = unsafe {
+                std::slice::from_raw_parts_mut(to.get().add(panel.weights), shape.window() * width)
+            };
+            fill(panel.first, panel.channels, to, width);
+        });
+        packed
+    }
+
+    /// Panels whose weights are still 0.
+    pub(crate) fn empty(level: Level, shape: Shape, bias: &[f32]) -> Self {
         let (lanes, window) = (level.lanes(), shape.window());
-        let (mut panels, mut weights, mut padded) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut panels, mut weights, mut padded) = (Vec::new(), 0, Vec::new());
         let mut first = 0;
         while first < shape.output {
             let left = shape.output - first;
@@ -78,15 +119,22 @@ impl Direct {
             let fits = |(vectors, _): &&(usize, usize)| vectors * lanes <= left.next_multiple_of(lanes);
             let vectors = tiles(level).iter().find(fits).map_or(1, |(vectors, _)| *vectors);
             let (width, channels) = (vectors * lanes, left.min(vectors * lanes));
-            panels.push(Panel { weights: weights.len(), bias: padded.len(), first, channels, vectors });
-            let start = weights.len();
-            weights.resize(start + window * width, 0.0);
-            transpose(&weight[first * window..][..channels * window], window, &mut weights[start..], width);
+            panels.push(Panel { weights, bias: padded.len(), first, channels, vectors });
+            weights += window * width;
             padded.extend_from_slice(&bias[first..first + channels]);
             padded.resize(padded.len() + width - channels, 0.0);
             first += channels;
         }
-        Self { shape, level, panels, weights, bias: padded }
+        Self { shape, level, panels, weights: vec![0.0; weights], bias: padded }
+    }
+
+    /// Where the weights of an output channel begin, and how far on those of the next value of the window are.
+    pub(crate) fn column(&mut self, output: usize) -> (*mut f32, usize) {
+        let holds = |panel: &&Panel| (panel.first..panel.first + panel.channels).contains(&output);
+        let panel = self.panels.iter().find(holds).copied();
+        let panel = panel.unwrap_or_else(|| panic!("no output channel {output}"));
+        let at = panel.weights + output - panel.first;
+        (self.weights[at..].as_mut_ptr(), panel.vectors * self.level.lanes())
     }
 
     /// See [`crate::Conv::run`], which has checked the lengths.

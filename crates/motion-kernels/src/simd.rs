@@ -90,12 +90,61 @@ impl Level {
         }
     }
 
-    /// The fastest that this machine has.
+    /// The fastest that this machine has, or the one that the environment variable `MOTIONLENS_LEVEL` names instead
+    /// (`scalar`, `avx2`, `avx512`, `neon`, `simd128`), so that every path can be tested. It is read once.
+    ///
+    /// # Panics
+    /// Where [`Level::chosen`] is an error: programs ask that first.
     pub fn best() -> Self {
-        static BEST: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| Self::available().last().copied().unwrap_or(Self::Scalar))
+        match Self::chosen() {
+            Ok(level) => level,
+            Err(message) => panic!("{message}"),
+        }
+    }
+
+    /// [`Level::best`], or why there is none.
+    ///
+    /// # Errors
+    /// When the environment names what this machine has not.
+    pub fn chosen() -> Result<Self, String> {
+        static CHOSEN: std::sync::OnceLock<Result<Level, String>> = std::sync::OnceLock::new();
+        let choose = || match std::env::var(LEVEL_VARIABLE) {
+            Ok(name) => Self::named(&name).map_err(|error| format!("{LEVEL_VARIABLE}: {error}")),
+            Err(_) => Ok(Self::available().last().copied().unwrap_or(Self::Scalar)),
+        };
+        CHOSEN.get_or_init(choose).clone()
+    }
+
+    /// The level of this name, if this machine has it.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let levels = Self::available();
+        levels.iter().find(|level| level.name() == name).copied().ok_or_else(|| {
+            let names: Vec<&str> = levels.iter().map(|level| level.name()).collect();
+            format!("{name:?} is no level of this machine, expected one of {}", names.join(", "))
+        })
+    }
+
+    /// What it is called in `MOTIONLENS_LEVEL`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128 => "simd128",
+        }
     }
 }
+
+/// Names the level that is to run instead of the best.
+pub const LEVEL_VARIABLE: &str = "MOTIONLENS_LEVEL";
 
 /// Plain arithmetic.
 pub(crate) struct Scalar;
@@ -420,5 +469,33 @@ pub(crate) fn dispatch(level: Level, kernel: impl Kernel) {
         Level::Neon => kernel.run::<Neon>(),
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Level::Simd128 => kernel.run::<Simd128>(),
+    }
+}
+
+/// Runs plain loops, compiled for the best instructions of this machine: the compiler makes vectors of them. Worth it
+/// for loops that only move through memory; whatever computes more is a kernel of its own.
+#[inline(always)]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    match Level::best() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            #[target_feature(enable = "avx2,fma")]
+            fn compiled<R>(work: impl FnOnce() -> R) -> R {
+                work()
+            }
+            // SAFETY: the machine has these instructions.
+            unsafe { compiled(work) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => {
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            fn compiled<R>(work: impl FnOnce() -> R) -> R {
+                work()
+            }
+            // SAFETY: the machine has these instructions.
+            unsafe { compiled(work) }
+        }
+        // What the others have is there for every function.
+        _ => work(),
     }
 }

@@ -6,6 +6,7 @@
 //! products for a block of patches. `OUTPUT` brings them back.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use crate::conv::ConvInput;
 use crate::direct::Direct;
@@ -15,8 +16,12 @@ use crate::shape::{Limits, Shape};
 use crate::simd::{Kernel, Level, Simd, dispatch};
 
 /// Side of a patch of the output, and of what it reads.
-const OUT: usize = 4;
-const IN: usize = 6;
+pub(crate) const OUT: usize = 4;
+pub(crate) const IN: usize = 6;
+/// Side of a filter.
+pub(crate) const TAPS: usize = 3;
+/// Input channels whose filters a task transforms.
+const FILTERS_TOGETHER: usize = 16;
 /// Values of a block of patches, transformed, before and after the products: 512 KiB, so that they stay in the cache.
 const BLOCK: usize = 128 * 1024;
 /// Channels must be whole vectors of any machine.
@@ -61,16 +66,23 @@ unsafe fn output<S: Simd>(m: [S::Vector; IN]) -> [S::Vector; OUT] {
 }
 
 /// G: three values of a filter, to six.
-fn filter(g: [f64; 3]) -> [f64; IN] {
-    let [a, b, c] = g;
-    [
-        a / 4.0,
-        -(a + b + c) / 6.0,
-        (b - a - c) / 6.0,
-        a / 24.0 + b / 12.0 + c / 6.0,
-        a / 24.0 - b / 12.0 + c / 6.0,
-        c,
-    ]
+#[inline(always)]
+unsafe fn filter<S: Simd>([a, b, c]: [S::Vector; TAPS]) -> [S::Vector; IN] {
+    // SAFETY: the caller's vectors.
+    unsafe {
+        let sixth = S::splat(1.0 / 6.0);
+        let (ends, middle) = (S::mul(sixth, S::add(a, c)), S::mul(sixth, b));
+        let far = S::mul_add(S::splat(1.0 / 24.0), a, S::mul(sixth, c));
+        let half = S::mul(S::splat(1.0 / 12.0), b);
+        [
+            S::mul(S::splat(0.25), a),
+            S::sub(S::splat(0.0), S::add(ends, middle)),
+            S::sub(middle, ends),
+            S::add(far, half),
+            S::sub(far, half),
+            c,
+        ]
+    }
 }
 
 /// Transformed filters, packed.
@@ -90,25 +102,24 @@ impl Winograd {
         kernel == 3 && stride == 1 && whole && input * output <= FILTERS
     }
 
-    /// Transforms and packs weight `[C', 3, 3, C]` and bias `[C']`.
-    pub(crate) fn new(level: Level, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
+    /// Transforms and packs weight `[C, 3, 3, C']`, the taps from the last to the first if `turned`, and bias `[C']`.
+    pub(crate) fn from_rows(level: Level, shape: Shape, rows: &[f32], turned: bool, bias: &[f32]) -> Self {
         let Shape { input, output, .. } = shape;
-        let mut places = vec![vec![0.0_f32; input * output]; IN * IN];
-        for (o, filters) in weight.chunks_exact(shape.window()).enumerate() {
-            for i in 0..input {
-                let g = |y: usize, x: usize| f64::from(filters[(3 * y + x) * input + i]);
-                let lines: [[f64; IN]; 3] = std::array::from_fn(|y| filter([g(y, 0), g(y, 1), g(y, 2)]));
-                for x in 0..IN {
-                    for (y, value) in filter([lines[0][x], lines[1][x], lines[2][x]]).into_iter().enumerate()
-                    {
-                        places[IN * y + x][o * input + i] = value as f32;
-                    }
-                }
-            }
-        }
-        let pointwise = Shape { kernel: 1, ..shape };
-        let zeros = vec![0.0; output];
-        let products = places.iter().map(|place| Direct::new(level, pointwise, place, &zeros)).collect();
+        let (pointwise, zeros) = (Shape { kernel: 1, ..shape }, vec![0.0; output]);
+        let mut products: Vec<Direct> =
+            (0..IN * IN).map(|_| Direct::empty(level, pointwise, &zeros)).collect();
+        // Where each place's weights go, for each vector of output channels.
+        let columns: Vec<(Vec<Shared>, usize)> = (0..output)
+            .step_by(level.lanes())
+            .map(|o| {
+                let columns: Vec<_> = products.iter_mut().map(|product| product.column(o)).collect();
+                (columns.iter().map(|column| Shared::new(column.0)).collect(), columns[0].1)
+            })
+            .collect();
+        for_each(input.div_ceil(FILTERS_TOGETHER), |block| {
+            let channels = block * FILTERS_TOGETHER..((block + 1) * FILTERS_TOGETHER).min(input);
+            dispatch(level, Filters { output, rows, turned, channels, columns: &columns });
+        });
         Self { shape, level, products, bias: bias.to_vec() }
     }
 
@@ -130,7 +141,11 @@ impl Winograd {
             with_scratch(IN * IN * (count * (from + to) + from), |scratch| {
                 let (before, rest) = scratch.split_at_mut(IN * IN * count * from);
                 let (after, patch) = rest.split_at_mut(IN * IN * count * to);
-                dispatch(self.level, Before { input: &input, channels: from, grid, patch, to: before });
+                let room = Shared::new(before.as_mut_ptr());
+                dispatch(
+                    self.level,
+                    Before { input: &input, channels: from, grid, patch, to: room, places: count },
+                );
                 for (place, product) in self.products.iter().enumerate() {
                     let x = &before[place * count * from..][..count * from];
                     let line = ConvInput {
@@ -149,38 +164,82 @@ impl Winograd {
     }
 }
 
+/// Filters of some input channels to the 36 places.
+struct Filters<'a> {
+    output: usize,
+    /// `[C, 3, 3, C']`.
+    rows: &'a [f32],
+    turned: bool,
+    channels: Range<usize>,
+    /// For each vector of output channels where its weights begin at each place, and how far on the next input channel's
+    /// are.
+    columns: &'a [(Vec<Shared>, usize)],
+}
+
+impl Kernel for Filters<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (i, (columns, step)) in self.columns.iter().enumerate() {
+            for c in self.channels.clone() {
+                // SAFETY: the channels are whole vectors, and no other task has these input channels.
+                unsafe {
+                    let rows = self.rows.as_ptr().add(c * TAPS * TAPS * self.output + i * S::LANES);
+                    let mut lines = [[S::splat(0.0); IN]; TAPS];
+                    for y in 0..TAPS {
+                        let mut line = [S::splat(0.0); TAPS];
+                        for x in 0..TAPS {
+                            let tap = TAPS * y + x;
+                            let tap = if self.turned { TAPS * TAPS - 1 - tap } else { tap };
+                            line[x] = S::load(rows.add(tap * self.output));
+                        }
+                        lines[y] = filter::<S>(line);
+                    }
+                    for x in 0..IN {
+                        let column = filter::<S>([lines[0][x], lines[1][x], lines[2][x]]);
+                        for y in 0..IN {
+                            S::store(columns[IN * y + x].get().add(c * step), column[y]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Some patches of all frames, counted along lines.
 #[derive(Clone, Copy)]
-struct Grid {
-    down: usize,
-    across: usize,
-    first: usize,
-    count: usize,
+pub(crate) struct Grid {
+    pub(crate) down: usize,
+    pub(crate) across: usize,
+    pub(crate) first: usize,
+    pub(crate) count: usize,
 }
 
 impl Grid {
     /// Frame, line and column where a patch's output begins.
     #[inline(always)]
-    fn at(&self, patch: usize) -> [usize; 3] {
+    pub(crate) fn at(&self, patch: usize) -> [usize; 3] {
         let (line, column) = ((self.first + patch) / self.across, (self.first + patch) % self.across);
         [line / self.down, line % self.down * OUT, column * OUT]
     }
 }
 
 /// Patches of the input to the 36 places: `[36, count, C]`.
-struct Before<'a> {
-    input: &'a ConvInput<'a>,
-    channels: usize,
-    grid: Grid,
+pub(crate) struct Before<'a> {
+    pub(crate) input: &'a ConvInput<'a>,
+    pub(crate) channels: usize,
+    pub(crate) grid: Grid,
     /// Room for one patch, `[6, 6, C]`.
-    patch: &'a mut [f32],
-    to: &'a mut [f32],
+    pub(crate) patch: &'a mut [f32],
+    pub(crate) to: Shared,
+    /// Patches from one place to the next.
+    pub(crate) places: usize,
 }
 
 impl Kernel for Before<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { input: source, channels, grid, patch, to } = self;
+        let Self { input: source, channels, grid, patch, to, places } = self;
         let [_, h, w] = source.size;
         for index in 0..grid.count {
             let [frame, top, left] = grid.at(index);
@@ -218,8 +277,8 @@ impl Kernel for Before<'_> {
                         }
                         let column = input::<S>(column);
                         for y in 0..IN {
-                            let at = ((IN * y + x) * grid.count + index) * channels + c;
-                            S::store(to.as_mut_ptr().add(at), column[y]);
+                            let at = ((IN * y + x) * places + index) * channels + c;
+                            S::store(to.get().add(at), column[y]);
                         }
                     }
                 }

@@ -7,8 +7,6 @@
 mod batch_norm;
 mod conv2d;
 mod correlation;
-mod dense;
-mod depthwise;
 mod displacement;
 mod dropout;
 mod epilogue;

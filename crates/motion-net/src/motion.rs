@@ -71,13 +71,27 @@ impl<B: Backend> MotionModule<B> {
         estimation: &Estimation,
         mode: Mode,
     ) -> Result<Motion<B::Tensor>> {
-        let reduced = self.reduce(b, x, mode.reduction)?;
-        let (now, next) = b.frame_pairs(&b.unit_length(&reduced)?, frames)?;
+        let (now, next) = self.compared(b, x, frames, mode)?;
         let forward = b.match_frames(&now, &next, estimation)?;
         let backward = self.config.backward.then(|| b.match_frames(&next, &now, estimation)).transpose()?;
         let displacement_tensor = self.displacement_tensor(b, &forward, backward.as_ref(), frames)?;
         let features = self.transform.forward(b, &displacement_tensor, mode.motion)?;
         Ok(Motion { forward, backward, compared: (now, next), displacement_tensor, features })
+    }
+
+    /// What is compared: each frame's features but the last one's, and the next frame's, of unit length.
+    ///
+    /// # Errors
+    /// When the shapes do not fit or the backend fails.
+    pub fn compared(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        frames: usize,
+        mode: Mode,
+    ) -> Result<(B::Tensor, B::Tensor)> {
+        let reduced = self.reduce(b, x, mode.reduction)?;
+        b.frame_pairs(&b.unit_length(&reduced)?, frames)
     }
 
     /// Fewer channels for the correlation: 1x1 convolution, norm, ReLU; the features themselves without one.

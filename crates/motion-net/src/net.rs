@@ -151,10 +151,8 @@ impl<B: Backend> MsNet<B> {
             pass.scores = Some(self.classifier.forward(b, x, pass.frames, mode.dropout)?);
             return Ok(Some(Step::Classifier));
         };
-        let (features, backbone) = match &pass.input {
-            PassInput::Blocks(x) => (stage.forward(b, x, pass.frames, mode.backbone)?, true),
-            PassInput::Motion(features) => (features.clone(), false),
-        };
+        let backbone = matches!(pass.input, PassInput::Blocks(_));
+        let features = self.next_features(b, stage, pass, mode)?;
         let (motion, output) = match module {
             None => (None, features.clone()),
             Some(module) => {
@@ -167,6 +165,36 @@ impl<B: Backend> MsNet<B> {
         pass.next = index + 1;
         pass.stages[index] = Some(StageOutput { features, motion, output });
         Ok(Some(Step::Stage { index, backbone, motion: module.is_some() }))
+    }
+
+    /// What the motion module of the next stage compares ([`MotionModule::compared`]), if it has one; the pass stays
+    /// where it is. That is all of a network that the true flow can teach.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub fn compared(
+        &self,
+        b: &B,
+        pass: &Pass<B::Tensor>,
+        mode: Mode,
+    ) -> Result<Option<(B::Tensor, B::Tensor)>> {
+        let Some((stage, Some(module))) = self.stages.get(pass.next) else { return Ok(None) };
+        let features = self.next_features(b, stage, pass, mode)?;
+        module.compared(b, &features, pass.frames, mode).map(Some)
+    }
+
+    /// Features of the next stage, before its motion module.
+    fn next_features(
+        &self,
+        b: &B,
+        stage: &Stage<B>,
+        pass: &Pass<B::Tensor>,
+        mode: Mode,
+    ) -> Result<B::Tensor> {
+        match &pass.input {
+            PassInput::Blocks(x) => stage.forward(b, x, pass.frames, mode.backbone),
+            PassInput::Motion(features) => Ok(features.clone()),
+        }
     }
 
     /// A pass over a normalised clip, `[N, T, H, W, 3]`; nothing has run yet.

@@ -272,8 +272,9 @@ impl Run {
         for batch in order.chunks(self.recipe.batch) {
             let batch: Vec<Look<'_>> =
                 batch.iter().map(|&i| self.random_look(&train[i], run, &mut random)).collect();
-            let pass = self.pass(&batch, mode)?;
-            let mut loss = self.guide_loss(&pass, &batch)?;
+            let mut pass = self.begin(&batch)?;
+            let compared = self.compared(&mut pass, mode)?;
+            let mut loss = self.guide_loss(&compared, run - 1, &batch)?;
             if let Some(logits) = pass.logits() {
                 loss = (loss + (self.class_loss(logits, &batch)? * self.recipe.class_weight)?)?;
                 logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
@@ -326,11 +327,12 @@ impl Run {
         }
     }
 
-    fn pass(&self, batch: &[Look<'_>], mode: Mode) -> Result<Pass<Tensor>> {
+    /// A pass of which nothing has run.
+    fn begin(&self, batch: &[Look<'_>]) -> Result<Pass<Tensor>> {
         let (frames, frame_shape) = (batch[0].frames, &batch[0].example.shape[1..]);
         let values = batch.par_iter().flat_map_iter(Look::values).collect();
         let shape = |lead: &[usize]| [lead, frame_shape].concat();
-        let mut pass = match self.start {
+        Ok(match self.start {
             None => {
                 let clips = HostTensor::new(shape(&[batch.len(), frames]), values)?;
                 self.net.begin(&self.backend, &clips)?
@@ -339,13 +341,24 @@ impl Run {
                 let features = Tensor::from_vec(values, shape(&[batch.len() * frames]), &Device::Cpu)?;
                 self.net.begin_at(start, features, frames)?
             }
-        };
+        })
+    }
+
+    /// Runs a pass to its end and gives what its motion modules compared. Where only the maps learn, its end is what the
+    /// last module compares.
+    fn compared(&self, pass: &mut Pass<Tensor>, mode: Mode) -> Result<Vec<(Tensor, Tensor)>> {
         let modules = self.config.motion.as_ref().map_or(0, |motion| motion.stages.len());
         let maps_only = self.recipe.class_weight == 0.0;
-        while !(maps_only && motions(&pass).count() == modules)
-            && self.net.advance(&self.backend, &mut pass, &self.estimation, mode)?.is_some()
-        {}
-        Ok(pass)
+        let mut last = None;
+        loop {
+            if maps_only && motions(pass).count() + 1 == modules {
+                last = self.net.compared(&self.backend, pass, mode)?;
+            }
+            if last.is_some() || self.net.advance(&self.backend, pass, &self.estimation, mode)?.is_none() {
+                break;
+            }
+        }
+        Ok(motions(pass).map(|motion| motion.compared.clone()).chain(last).collect())
     }
 
     /// Cross entropy on the mean logits (published code), the truth smoothed.
@@ -362,13 +375,11 @@ impl Run {
     }
 
     /// The true flow's part, the mean over the motion modules; 0 where the recipe asks for none.
-    fn guide_loss(&self, pass: &Pass<Tensor>, batch: &[Look<'_>]) -> Result<Tensor> {
+    fn guide_loss(&self, compared: &[(Tensor, Tensor)], pairs: usize, batch: &[Look<'_>]) -> Result<Tensor> {
         let mut sum = Tensor::new(0f32, &Device::Cpu)?;
         let Some(guide) = &self.recipe.guide else { return Ok(sum) };
         let modules = batch[0].example.truth.len();
-        for (module, motion) in motions(pass).take(modules).enumerate() {
-            let (now, next) = &motion.compared;
-            let pairs = pass.frames - 1;
+        for (module, (now, next)) in compared.iter().take(modules).enumerate() {
             // The truth runs from what was filmed first.
             let ends = |later: bool| -> Result<Tensor> {
                 let of = |(i, look): (usize, &Look<'_>)| {
@@ -401,7 +412,13 @@ impl Run {
                 label: example.label,
             };
             let batch: Vec<Look<'_>> = batch.iter().map(whole).collect();
-            let pass = self.pass(&batch, Mode::EVAL)?;
+            let mut pass = self.begin(&batch)?;
+            let modules = self.config.motion.as_ref().map_or(0, |motion| motion.stages.len());
+            let maps_only = self.recipe.class_weight == 0.0;
+            while !(maps_only && motions(&pass).count() == modules)
+                && self.net.advance(&self.backend, &mut pass, &self.estimation, Mode::EVAL)?.is_some()
+            {
+            }
             if let Some(logits) = pass.logits() {
                 logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             }

@@ -238,3 +238,11 @@ fn sizes_after_rotation(hostile: &Path, model: &Path, folder: &Path) {
         assert_eq!(crate::support::json(&ran.stdout)["size"], serde_json::json!(size), "{name}");
     }
 }
+
+#[test]
+fn instructions_that_no_machine_has() {
+    let ran = ran(program().args(["bench", "--model", "model"]).env("MOTIONLENS_LEVEL", "abacus"));
+    assert_eq!(ran.code, Some(1));
+    let hint = "error: MOTIONLENS_LEVEL: \"abacus\" is no level of this machine, expected one of scalar";
+    assert!(ran.stderr.starts_with(hint), "{}", ran.stderr);
+}

@@ -1,11 +1,10 @@
 //! Batch norm with the batch's own statistics: `[N, H, W, C]` in and out, its activation fused.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor};
 use motion_kernels::Limits;
 
 use super::epilogue::{PIECE, limits, pass};
-use super::parallel::{for_pieces, sum_shares, vectorised};
-use super::values::{slice, tensor, values, zeros};
+use super::parallel::{for_pieces, vectorised};
+use super::values::written;
 use crate::backend::Activation;
 use crate::config::BATCH_NORM_EPSILON;
 
@@ -77,122 +76,103 @@ impl BatchNorm {
     }
 
     /// (factor, term) of each channel: normalised and scaled is `factor * x + term`.
-    fn line(&self, scale: &[f32], shift: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    fn line(&self, scale_and_shift: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let (scale, shift) = scale_and_shift.split_at(self.mean.len());
         let factor: Vec<f32> = scale.iter().zip(&self.inverse).map(|(s, i)| s * i).collect();
         let term = shift.iter().zip(&factor).zip(&self.mean).map(|((s, f), m)| s - f * m).collect();
         (factor, term)
     }
-}
 
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        scale: &CpuStorage,
-        scale_layout: &Layout,
-        shift: &CpuStorage,
-        shift_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, channels) = (slice(x, x_layout)?, self.mean.len());
-        let (factor, term) = self.line(slice(scale, scale_layout)?, slice(shift, shift_layout)?);
+    /// The norm of x, with its activation; `scale_and_shift` is `[2, C]`.
+    pub(super) fn forward(&self, x: &[f32], scale_and_shift: &[f32]) -> candle_core::Result<Vec<f32>> {
+        let channels = self.mean.len();
+        let (factor, term) = self.line(scale_and_shift);
         let size = (PIECE / channels).max(1) * channels;
         let limits = self.limits;
-        let mut y = zeros(x.len())?;
-        for_pieces(&mut y, size, |i, y| {
+        written(x.len(), size, |i, y| {
             let x = &x[i * size..i * size + y.len()];
             vectorised(|| {
                 for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for (((y, x), factor), term) in y.iter_mut().zip(x).zip(&factor).zip(&term) {
-                        *y = limits.apply(x * factor + term);
+                    let (factor, term, y) = (&factor[..x.len()], &term[..x.len()], &mut y[..x.len()]);
+                    for c in 0..x.len() {
+                        y[c].write(limits.apply(x[c] * factor[c] + term[c]));
                     }
                 }
             });
-        });
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+            // SAFETY: whole positions, each channel of which has been written.
+            unsafe { y.assume_init_mut() }
+        })
     }
 
+    /// Gradients of x and of scale and shift, `[2, C]`, from that of the output.
+    ///
     /// With g the gradient before the activation and z the normalised x, both over M positions:
     /// shift gets sum g, scale gets sum g z, x gets factor (g - sum g / M - z sum(g z) / M)
     /// (Ioffe & Szegedy 2015, Sec. 3).
-    fn bwd(
+    pub(super) fn backward(
         &self,
-        x: &Tensor,
-        scale: &Tensor,
-        shift: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        x: &[f32],
+        scale_and_shift: &[f32],
+        grad: &[f32],
+    ) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
         let (channels, limits) = (self.mean.len(), self.limits);
-        let (factor, term) = self.line(&values(scale)?, &values(shift)?);
-        let grad = grad.contiguous()?;
-        let (values_x, grad) = (values(x)?, values(&grad)?);
+        let (factor, term) = self.line(scale_and_shift);
         let rows = (PIECE / channels).max(1);
         let size = rows * channels;
-        let positions = values_x.len() / channels;
-        // First sum g, then sum g (x - mean); the factor `inverse` of z comes afterwards.
-        let sums = sum_shares(positions.div_ceil(rows), 2 * channels, |share, sums| {
-            let mut part = vec![0.0; 2 * channels];
-            for i in share {
-                let range = i * size..((i + 1) * size).min(values_x.len());
-                part.fill(0.0);
-                let (shifts, scales) = part.split_at_mut(channels);
-                vectorised(|| {
-                    let rows = values_x[range.clone()].chunks_exact(channels);
-                    for (x, g) in rows.zip(grad[range.clone()].chunks_exact(channels)) {
-                        // All of one length, so that the loop needs no checks inside and becomes vectors.
-                        let (factor, term, mean) =
-                            (&factor[..x.len()], &term[..x.len()], &self.mean[..x.len()]);
-                        let (shifts, scales, g) =
-                            (&mut shifts[..x.len()], &mut scales[..x.len()], &g[..x.len()]);
-                        for c in 0..x.len() {
-                            let g = pass(limits, g[c], x[c] * factor[c] + term[c]);
-                            shifts[c] += g;
-                            scales[c] += g * (x[c] - mean[c]);
-                        }
+        let positions = x.len() / channels;
+        // First sum g, then sum g (x - mean); the factor `inverse` of z comes afterwards. Piece by piece, as above.
+        let mut partial = vec![0.0; positions.div_ceil(rows) * 2 * channels];
+        for_pieces(&mut partial, 2 * channels, |i, part| {
+            let range = i * size..((i + 1) * size).min(x.len());
+            let (shifts, scales) = part.split_at_mut(channels);
+            vectorised(|| {
+                let rows = x[range.clone()].chunks_exact(channels);
+                for (x, g) in rows.zip(grad[range].chunks_exact(channels)) {
+                    // All of one length, so that the loop needs no checks inside and becomes vectors.
+                    let (factor, term, mean) = (&factor[..x.len()], &term[..x.len()], &self.mean[..x.len()]);
+                    let (shifts, scales, g) = (&mut shifts[..x.len()], &mut scales[..x.len()], &g[..x.len()]);
+                    for c in 0..x.len() {
+                        let g = pass(limits, g[c], x[c] * factor[c] + term[c]);
+                        shifts[c] += g;
+                        scales[c] += g * (x[c] - mean[c]);
                     }
-                });
-                for (sum, part) in sums.iter_mut().zip(&part) {
-                    *sum += part;
                 }
-            }
-        });
-        let (shifts, scales) = sums.split_at(channels);
-        let scales: Vec<f32> = scales.iter().zip(&self.inverse).map(|(s, i)| s * i).collect();
-        let grad_x = if x.track_op() {
-            let count = positions as f32;
-            // x's gradient is factor * g - (slope * x + offset).
-            let slope: Vec<f32> =
-                (0..channels).map(|c| factor[c] * self.inverse[c] * scales[c] / count).collect();
-            let offset: Vec<f32> =
-                (0..channels).map(|c| factor[c] * shifts[c] / count - slope[c] * self.mean[c]).collect();
-            let mut out = zeros(values_x.len())?;
-            for_pieces(&mut out, size, |i, out| {
-                let range = i * size..i * size + out.len();
-                let rows = values_x[range.clone()].chunks_exact(channels);
-                let rows = rows.zip(grad[range].chunks_exact(channels));
-                vectorised(|| {
-                    for (out, (x, g)) in out.chunks_exact_mut(channels).zip(rows) {
-                        let (factor, term, out) = (&factor[..x.len()], &term[..x.len()], &mut out[..x.len()]);
-                        let (slope, offset, g) = (&slope[..x.len()], &offset[..x.len()], &g[..x.len()]);
-                        for c in 0..x.len() {
-                            let g = pass(limits, g[c], x[c] * factor[c] + term[c]);
-                            out[c] = factor[c] * g - (slope[c] * x[c] + offset[c]);
-                        }
-                    }
-                });
             });
-            Some(tensor(out, x.dims())?)
-        } else {
-            None
-        };
-        let of = |wanted: &Tensor, sums: &[f32]| {
-            wanted.track_op().then(|| tensor(sums.to_vec(), wanted.dims())).transpose()
-        };
-        Ok((grad_x, of(scale, &scales)?, of(shift, shifts)?))
+        });
+        let mut sums = vec![0.0; 2 * channels];
+        for part in partial.chunks_exact(2 * channels) {
+            for (sum, part) in sums.iter_mut().zip(part) {
+                *sum += part;
+            }
+        }
+        let (shifts, scales) = sums.split_at_mut(channels);
+        for (scale, inverse) in scales.iter_mut().zip(&self.inverse) {
+            *scale *= inverse;
+        }
+        let count = positions as f32;
+        // x's gradient is factor * g - (slope * x + offset).
+        let slope: Vec<f32> =
+            (0..channels).map(|c| factor[c] * self.inverse[c] * scales[c] / count).collect();
+        let offset: Vec<f32> =
+            (0..channels).map(|c| factor[c] * shifts[c] / count - slope[c] * self.mean[c]).collect();
+        let grad_x = written(x.len(), size, |i, out| {
+            let range = i * size..i * size + out.len();
+            let rows = x[range.clone()].chunks_exact(channels);
+            let rows = rows.zip(grad[range].chunks_exact(channels));
+            vectorised(|| {
+                for (out, (x, g)) in out.chunks_exact_mut(channels).zip(rows) {
+                    let (factor, term, out) = (&factor[..x.len()], &term[..x.len()], &mut out[..x.len()]);
+                    let (slope, offset, g) = (&slope[..x.len()], &offset[..x.len()], &g[..x.len()]);
+                    for c in 0..x.len() {
+                        let g = pass(limits, g[c], x[c] * factor[c] + term[c]);
+                        out[c].write(factor[c] * g - (slope[c] * x[c] + offset[c]));
+                    }
+                }
+            });
+            // SAFETY: whole positions, each channel of which has been written.
+            unsafe { out.assume_init_mut() }
+        })?;
+        // Shift comes second.
+        Ok((grad_x, [scales, shifts].concat()))
     }
 }

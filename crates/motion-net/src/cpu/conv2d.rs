@@ -2,19 +2,40 @@
 //!
 //! - Nothing to learn: the norm is folded into weight and bias once, and one pass does it all.
 //! - To learn, stored statistics: the same fold, made at every run in operations that lead the gradient back.
-//! - To learn, the batch's statistics: convolution, then batch norm with its activation.
+//! - To learn, the batch's statistics: convolution and batch norm with its activation, one operation to the graph, for
+//!   each tensor in it costs memory and another gradient.
 
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor, Var};
+use motion_kernels::{Gradient, Level, Limits, channels_last};
 
 use super::batch_norm::{BatchNorm, moments};
-use super::dense::{self, Geometry};
-use super::depthwise;
 use super::epilogue::{AddActivate, before, limits};
 use super::values::{activation, filled, misshapen, slice, tensor, values};
 use super::{failed, temporal_shift};
 use crate::backend::{Activation, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
 use crate::config::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
 use crate::{Error, Result};
+
+/// Lengths of one convolution, dense or depthwise.
+#[derive(Debug, Clone, Copy)]
+struct Geometry {
+    /// Frames, lines and columns that come in.
+    size: [usize; 3],
+    shape: motion_kernels::Shape,
+}
+
+impl Geometry {
+    /// Length of the output's axes.
+    fn out_shape(&self) -> [usize; 4] {
+        let ([n, h, w], shape) = (self.size, self.shape);
+        [n, shape.out(h), shape.out(w), shape.output]
+    }
+
+    /// Positions that go out, over all frames.
+    fn positions(&self) -> usize {
+        self.out_shape()[..3].iter().product()
+    }
+}
 
 /// A convolution ready to run.
 pub struct Conv {
@@ -27,7 +48,7 @@ pub struct Conv {
     norm: Option<NormParameters<Tensor>>,
 }
 
-/// Weight `[C', k, k, C]`, or `[k, k, C]` for a depthwise one, and bias `[C']`.
+/// Weight in a checkpoint's order, and bias `[C']`.
 struct Folded {
     weight: Tensor,
     bias: Tensor,
@@ -81,83 +102,81 @@ impl Conv {
         Ok(conv)
     }
 
+    fn shape(&self) -> motion_kernels::Shape {
+        let ConvSpec { input, output, kernel, stride, .. } = self.spec;
+        motion_kernels::Shape { input, output, kernel, stride }
+    }
+
     /// What inference runs on.
     fn pack(&self) -> Result<Ready> {
         let Folded { weight, bias } = self.fold()?;
         let (weight, bias) = (values(&weight)?, values(&bias)?);
-        let ConvSpec { input, output, kernel, stride, depthwise, .. } = self.spec;
-        let shape = motion_kernels::Shape { input, output, kernel, stride };
-        Ok(match depthwise {
-            true => Ready::Depthwise(motion_kernels::Depthwise::new(shape, &weight, &bias)),
-            false => Ready::Dense(motion_kernels::Conv::new(shape, &weight, &bias)),
-        })
-    }
-
-    /// The weight with its channels last.
-    fn packed(&self, weight: &Tensor) -> Result<Tensor> {
-        let ConvSpec { input, output, kernel, depthwise, .. } = self.spec;
-        Ok(match (depthwise, kernel) {
-            (true, _) => weight.reshape((output, kernel * kernel))?.t()?.contiguous()?,
-            (false, 1) => weight.reshape((output, input))?,
-            (false, _) => weight.permute((0, 2, 3, 1))?.contiguous()?,
+        let (ConvSpec { input, output, kernel, depthwise, .. }, shape) = (self.spec, self.shape());
+        let taps = kernel * kernel;
+        Ok(if depthwise {
+            Ready::Depthwise(motion_kernels::Depthwise::new(
+                shape,
+                &channels_last(&weight, 1, input, taps),
+                &bias,
+            ))
+        } else {
+            Ready::Dense(motion_kernels::Conv::new(
+                shape,
+                &channels_last(&weight, output, input, taps),
+                &bias,
+            ))
         })
     }
 
     /// norm(w x + b) = w' x + b' with the stored statistics.
     fn fold(&self) -> Result<Folded> {
         let Some(norm) = &self.norm else {
-            return Ok(Folded { weight: self.packed(&self.weight)?, bias: self.bias.clone() });
+            return Ok(Folded { weight: self.weight.contiguous()?, bias: self.bias.contiguous()? });
         };
         let deviation = (norm.variance.detach() + BATCH_NORM_EPSILON)?.sqrt()?;
         let factor = norm.scale.div(&deviation)?;
         let weight = self.weight.broadcast_mul(&factor.reshape((self.spec.output, 1, 1, 1))?)?;
         let bias = ((&self.bias - norm.mean.detach())? * &factor)?;
-        Ok(Folded { weight: self.packed(&weight)?, bias: (bias + &norm.shift)? })
+        Ok(Folded { weight, bias: (bias + &norm.shift)? })
     }
 
     /// `[N, H, W, C]` to `[N, H', W', C']`.
     pub(super) fn forward(&self, input: ConvInput<'_, Tensor>) -> Result<Tensor> {
-        let ConvSpec { input: channels, output, kernel, stride, .. } = self.spec;
+        let channels = self.spec.input;
         let [n, h, w, c] = activation("conv2d", input.x)?;
         if c != channels {
             return Err(misshapen("conv2d", input.x, format!("[N, H, W, {channels}]")));
         }
-        let geometry = Geometry { n, h, w, input: channels, output, kernel, stride };
+        let geometry = Geometry { size: [n, h, w], shape: self.shape() };
         if let Some(residual) = input.residual
             && residual.dims() != geometry.out_shape()
         {
             return Err(misshapen("conv2d residual", residual, format!("{:?}", geometry.out_shape())));
         }
         let residual = input.residual.map(Tensor::contiguous).transpose()?;
-        let shifted = |x: &Tensor| match input.shift {
-            Some(frames) => temporal_shift::temporal_shift(x, frames),
-            None => Ok(x.contiguous()?),
+        if let Some(frames) = input.shift {
+            temporal_shift::check(input.x, frames)?;
+        }
+        // A dense one reads its input shifted, a depthwise one wants it so.
+        let (x, shift) = match input.shift.filter(|_| self.spec.depthwise) {
+            Some(frames) => (temporal_shift::temporal_shift(input.x, frames)?, None),
+            None => (input.x.contiguous()?, input.shift),
         };
         if let Some(norm) = self.norm.as_ref().filter(|_| input.statistics == Statistics::Batch) {
-            return self.with_batch_statistics(geometry, &shifted(input.x)?, residual, norm);
+            return self.with_batch_statistics(geometry, &x, shift, residual, norm);
         }
         let Some(ready) = self.ready(&input) else {
-            return self.run(geometry, &shifted(input.x)?, residual, &self.fold()?);
+            return self.learn(geometry, &x, shift, residual);
         };
-        let residual = residual.as_ref().map(values).transpose()?;
-        let (size, limits) = ([n, h, w], limits(self.spec.activation));
-        let length = geometry.out_shape().iter().product();
-        let out = match ready {
+        let (x, residual) = (values(&x)?, residual.as_ref().map(values).transpose()?);
+        let (size, limits) = (geometry.size, limits(self.spec.activation));
+        let residual = residual.as_deref();
+        let out = filled(geometry.out_shape().iter().product(), |out| match ready {
             Ready::Dense(conv) => {
-                if let Some(frames) = input.shift {
-                    temporal_shift::check(input.x, frames)?;
-                }
-                let x = input.x.contiguous()?;
-                let (x, shift, residual) = (values(&x)?, input.shift, residual.as_deref());
-                let input = motion_kernels::ConvInput { x: &x, size, shift, residual, limits };
-                filled(length, |out| conv.run(input, out))?
+                conv.run(motion_kernels::ConvInput { x: &x, size, shift, residual, limits }, out);
             }
-            Ready::Depthwise(conv) => {
-                let x = shifted(input.x)?;
-                let x = values(&x)?;
-                filled(length, |out| conv.run(&x, size, residual.as_deref(), limits, out))?
-            }
-        };
+            Ready::Depthwise(conv) => conv.run(&x, size, residual, limits, out),
+        })?;
         Ok(tensor(out, &geometry.out_shape())?)
     }
 
@@ -177,38 +196,23 @@ impl Conv {
     }
 
     /// What is learnt from: with the stored statistics.
-    fn run(
+    fn learn(
         &self,
         geometry: Geometry,
         x: &Tensor,
+        shift: Option<usize>,
         residual: Option<Tensor>,
-        folded: &Folded,
     ) -> Result<Tensor> {
-        let inner = if residual.is_some() { Activation::None } else { self.spec.activation };
-        let sum = self.convolve(geometry, inner, x, folded)?;
-        Ok(match residual {
-            Some(residual) => sum.apply_op2(&residual, AddActivate(self.spec.activation))?,
-            None => sum,
-        })
-    }
-
-    fn convolve(
-        &self,
-        geometry: Geometry,
-        activation: Activation,
-        x: &Tensor,
-        folded: &Folded,
-    ) -> Result<Tensor> {
-        let Folded { weight, bias } = folded;
-        let bias = bias.contiguous()?;
-        let depthwise = self.spec.depthwise;
-        Ok(x.apply_op3(weight, &bias, Convolution { geometry, activation, depthwise })?)
+        let Folded { weight, bias } = self.fold()?;
+        let convolution = self.convolution(geometry, shift, residual.is_some());
+        self.add(x.apply_op3(&weight, &bias.contiguous()?, convolution)?, residual)
     }
 
     fn with_batch_statistics(
         &self,
         geometry: Geometry,
         x: &Tensor,
+        shift: Option<usize>,
         residual: Option<Tensor>,
         norm: &NormParameters<Tensor>,
     ) -> Result<Tensor> {
@@ -219,18 +223,28 @@ impl Conv {
                 "more than one position over the batch to take statistics of; use a larger batch or picture",
             ));
         }
-        let plain = Folded { weight: self.packed(&self.weight)?, bias: self.bias.clone() };
-        let sum = self.convolve(geometry, Activation::None, x, &plain)?;
-        let moments = moments(&values(&sum)?, geometry.output);
+        let mut convolution = self.convolution(geometry, shift, residual.is_some());
+        let weight = self.weight.contiguous()?;
+        // The bias has no gradient, for the norm takes it away again.
+        let sums = convolution.sums(&values(x)?, &values(&weight)?, &values(&self.bias)?, Limits::NONE)?;
+        let moments = moments(&sums, geometry.shape.output);
         move_towards(&norm.mean, &moments.mean, 1.0)?;
         let positions = geometry.positions() as f64;
         move_towards(&norm.variance, &moments.variance, positions / (positions - 1.0))?;
-        let activation = self.spec.activation;
-        let inner = if residual.is_some() { Activation::None } else { activation };
-        let (scale, shift) = (norm.scale.contiguous()?, norm.shift.contiguous()?);
-        let y = sum.apply_op3(&scale, &shift, BatchNorm::new(&moments, inner))?;
+        let scale_and_shift = Tensor::stack(&[&norm.scale, &norm.shift], 0)?.contiguous()?;
+        convolution.norm = Some((sums, BatchNorm::new(&moments, convolution.activation)));
+        self.add(x.apply_op3(&weight, &scale_and_shift, convolution)?, residual)
+    }
+
+    /// What the graph is to know; a residual comes before the activation.
+    fn convolution(&self, geometry: Geometry, shift: Option<usize>, residual: bool) -> Convolution {
+        let activation = if residual { Activation::None } else { self.spec.activation };
+        Convolution { geometry, shift, depthwise: self.spec.depthwise, activation, norm: None }
+    }
+
+    fn add(&self, y: Tensor, residual: Option<Tensor>) -> Result<Tensor> {
         Ok(match residual {
-            Some(residual) => y.apply_op2(&residual, AddActivate(activation))?,
+            Some(residual) => y.apply_op2(&residual, AddActivate(self.spec.activation))?,
             None => y,
         })
     }
@@ -254,9 +268,8 @@ pub(super) fn bottleneck(convs: &[&Conv], input: &ConvInput<'_, Tensor>) -> Resu
         Some((None, _)) => return Ok(None),
     };
     let [n, h, w, c] = activation("bottleneck", input.x)?;
-    let ConvSpec { kernel, stride, .. } = depthwise.spec;
-    let geometry = Geometry { n, h, w, input: c, output: project.spec.output, kernel, stride };
-    let shape = geometry.out_shape();
+    let filtered = depthwise.shape();
+    let shape = [n, filtered.out(h), filtered.out(w), project.spec.output];
     let fits = c == expand.unwrap_or(depthwise).spec.input
         && expand.is_none_or(|expand| expand.spec.output == depthwise.spec.input)
         && project.spec.input == depthwise.spec.output
@@ -287,13 +300,59 @@ pub(super) fn bottleneck(convs: &[&Conv], input: &ConvInput<'_, Tensor>) -> Resu
     Ok(Some(tensor(filled(shape.iter().product(), |out| block.run(input, out))?, &shape)?))
 }
 
-/// activation(convolution(x, weight) + bias) with its way back.
+/// activation(convolution(shift(x), weight) + bias), or activation(norm(convolution(shift(x), weight))), with its way
+/// back. Weight in a checkpoint's order; the third input is the bias `[C']`, or the norm's scale and shift `[2, C']`.
 struct Convolution {
     geometry: Geometry,
-    /// What follows the bias.
-    activation: Activation,
+    /// Frames of a clip whose channels are shifted.
+    shift: Option<usize>,
     /// One filter per channel instead of one per pair of channels.
     depthwise: bool,
+    activation: Activation,
+    /// What the convolution gave, and the norm that follows.
+    norm: Option<(Vec<f32>, BatchNorm)>,
+}
+
+impl Convolution {
+    /// The convolution, its bias and what limits it.
+    fn sums(&self, x: &[f32], weight: &[f32], bias: &[f32], limits: Limits) -> candle_core::Result<Vec<f32>> {
+        let Geometry { size, shape } = self.geometry;
+        filled(self.geometry.out_shape().iter().product(), |out| {
+            if self.depthwise {
+                let weight = channels_last(weight, 1, shape.input, shape.kernel * shape.kernel);
+                motion_kernels::Depthwise::new(shape, &weight, bias).run(x, size, None, limits, out);
+            } else {
+                let input = motion_kernels::ConvInput { x, size, shift: self.shift, residual: None, limits };
+                motion_kernels::Conv::once(Level::best(), shape, size, weight, bias).run(input, out);
+            }
+        })
+    }
+
+    /// Gradients of input and weight from that of the sums.
+    fn back(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        gradient: Gradient<'_>,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let of_x = x.track_op().then(|| {
+            let weight = values(weight)?;
+            let out = filled(x.elem_count(), |out| match self.depthwise {
+                true => gradient.depthwise_input(&weight, out),
+                false => gradient.input(&weight, self.shift, out),
+            })?;
+            tensor(out, x.dims())
+        });
+        let of_weight = weight.track_op().then(|| {
+            let x = values(x)?;
+            let of_weight = match self.depthwise {
+                true => gradient.depthwise_weight(&x),
+                false => gradient.weight(&x, self.shift),
+            };
+            tensor(of_weight, weight.dims())
+        });
+        Ok((of_x.transpose()?, of_weight.transpose()?))
+    }
 }
 
 impl CustomOp3 for Convolution {
@@ -307,17 +366,17 @@ impl CustomOp3 for Convolution {
         x_layout: &Layout,
         weight: &CpuStorage,
         weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
+        third: &CpuStorage,
+        third_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let convolve = if self.depthwise { depthwise::convolve } else { dense::convolve };
-        let out = convolve(
-            self.geometry,
-            slice(x, x_layout)?,
-            slice(weight, weight_layout)?,
-            slice(bias, bias_layout)?,
-            self.activation,
-        )?;
+        let third = slice(third, third_layout)?;
+        let out = match &self.norm {
+            Some((sums, norm)) => norm.forward(sums, third)?,
+            None => {
+                let (x, weight) = (slice(x, x_layout)?, slice(weight, weight_layout)?);
+                self.sums(x, weight, third, limits(self.activation))?
+            }
+        };
         Ok((CpuStorage::F32(out), Shape::from(&self.geometry.out_shape()[..])))
     }
 
@@ -325,23 +384,23 @@ impl CustomOp3 for Convolution {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        bias: &Tensor,
+        third: &Tensor,
         y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let input_gradient = if self.depthwise { depthwise::input_gradient } else { dense::input_gradient };
-        let weight_gradient =
-            if self.depthwise { depthwise::weight_gradient } else { dense::weight_gradient };
+        let Geometry { size, shape } = self.geometry;
+        let gradient = |grad| Gradient { level: Level::best(), shape, size, grad };
+        let of_third = |values| third.track_op().then(|| tensor(values, third.dims())).transpose();
+        if let Some((sums, norm)) = &self.norm {
+            let grad = grad.contiguous()?;
+            let (of_sums, of_norm) = norm.backward(sums, &values(third)?, &values(&grad)?)?;
+            let (of_x, of_weight) = self.back(x, weight, gradient(&of_sums))?;
+            return Ok((of_x, of_weight, of_third(of_norm)?));
+        }
         let grad = before(grad, y, self.activation)?;
         let grad = values(&grad)?;
-        let of = |wanted: &Tensor, work: &dyn Fn() -> candle_core::Result<Vec<f32>>| {
-            wanted.track_op().then(|| tensor(work()?, wanted.dims())).transpose()
-        };
-        Ok((
-            of(x, &|| input_gradient(self.geometry, &values(weight)?, &grad))?,
-            of(weight, &|| Ok(weight_gradient(self.geometry, &values(x)?, &grad)))?,
-            of(bias, &|| Ok(dense::bias_gradient(self.geometry.output, &grad)))?,
-        ))
+        let (of_x, of_weight) = self.back(x, weight, gradient(&grad))?;
+        Ok((of_x, of_weight, of_third(gradient(&grad).bias())?))
     }
 }
 

@@ -1,8 +1,6 @@
 //! Work in pieces, over all threads that rayon has.
 
-use std::ops::Range;
-
-pub(super) use motion_kernels::{threads, with_scratch};
+pub(super) use motion_kernels::vectorised;
 use rayon::prelude::*;
 
 /// Runs `work(index, piece)` for every piece of `size` values; the last piece may be shorter.
@@ -11,34 +9,4 @@ pub(super) fn for_pieces<T: Send>(values: &mut [T], size: usize, work: impl Fn(u
     // One copy of rayon for all kinds of work: the page's module is downloaded.
     let work: &(dyn Fn(usize, &mut [T]) + Sync) = &work;
     values.par_chunks_mut(size).enumerate().for_each(|(i, piece)| work(i, piece));
-}
-
-/// Adds up what every share of `0..items` contributes to `length` values.
-///
-/// The shares depend on the number of threads alone, so the same machine gives the same sum each time.
-pub(super) fn sum_shares(
-    items: usize,
-    length: usize,
-    work: impl Fn(Range<usize>, &mut [f32]) + Sync,
-) -> Vec<f32> {
-    let shares = threads().min(items).max(1);
-    let mut partial = vec![0.0; shares * length];
-    for_pieces(&mut partial, length, |i, sum| work(items * i / shares..items * (i + 1) / shares, sum));
-    let (total, rest) = partial.split_at_mut(length);
-    for part in rest.chunks_exact(length.max(1)) {
-        for (sum, value) in total.iter_mut().zip(part) {
-            *sum += value;
-        }
-    }
-    partial.truncate(length);
-    partial
-}
-
-/// Runs plain loops with the widest vectors of this machine (they are compiled once for each kind).
-#[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    return pulp::Arch::new().dispatch(work);
-    #[cfg(not(target_arch = "x86_64"))]
-    return work();
 }

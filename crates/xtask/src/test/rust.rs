@@ -3,14 +3,32 @@
 use super::{Count, tools};
 use crate::run::{cargo, describe};
 use anyhow::{Context, Result, bail};
+use motion_kernels::{LEVEL_VARIABLE, Level};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-/// Run every Rust test and count.
+/// Run every Rust test, those of the network's numbers once more for each lesser instruction set of this machine, and
+/// count.
 pub(crate) fn run() -> Result<Count> {
     tools::need(&tools::FFMPEG)?;
     tools::graphics();
-    let mut command = cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"])?;
+    let mut count = test(&["--workspace"], None)?;
+    let best = Level::best();
+    for level in Level::available().into_iter().filter(|level| *level != best) {
+        println!("\nwith {LEVEL_VARIABLE}={}", level.name());
+        count.add(test(&NUMBERS, Some(level))?);
+    }
+    Ok(count)
+}
+
+/// Are they PyTorch's, and are the gradients slopes?
+const NUMBERS: [&str; 5] = ["--workspace", "--test", "golden", "--test", "gradients"];
+
+/// Run some tests, on the best instructions of this machine or on others.
+fn test(which: &[&str], level: Option<Level>) -> Result<Count> {
+    let mut command = cargo(&["test", "--release", "--no-fail-fast"])?;
+    command.args(which).args(["--", "--show-output"]);
+    command.envs(level.map(|level| (LEVEL_VARIABLE, level.name())));
     let line = describe(&command);
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("`{line}` did not start"))?;

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
-use candle_nn::{Optimizer, SGD};
 use motion_net::backend::Statistics;
 use motion_net::{CpuBackend, Estimation, HostTensor, Mode, MsNet};
+use motion_train::optimizer::descend;
 use motion_train::parameters::Parameters;
 use serde::Serialize;
 
@@ -66,7 +66,6 @@ pub(super) fn train(model: &ModelArgs, clip: &Path) -> Result<()> {
     let mut parameters = Parameters::new(config.backbone, weights, &[], false, 0);
     let net = MsNet::build(&backend, config, &mut parameters)?;
     let variables: Vec<Var> = parameters.iter().filter_map(|(_, p)| p.variable.clone()).collect();
-    let mut optimizer = SGD::new(variables, LEARNING_RATE)?;
     let truth = Tensor::arange(0, count as u32, &Device::Cpu)?;
     let batch = Statistics::Batch;
     let mode = Mode { backbone: batch, reduction: batch, motion: batch, dropout: 0.0 };
@@ -75,7 +74,7 @@ pub(super) fn train(model: &ModelArgs, clip: &Path) -> Result<()> {
         while net.advance(&backend, &mut pass, &Estimation::default(), mode)?.is_some() {}
         let logits = pass.logits().context("the pass stopped before the classifier")?;
         let loss = candle_nn::loss::cross_entropy(logits, &truth)?;
-        optimizer.backward_step(&loss)?;
+        descend(&variables, &loss.backward()?, LEARNING_RATE)?;
         Ok(vec![loss.to_scalar()?])
     })
 }

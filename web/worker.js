@@ -58,6 +58,8 @@
 // {type: 'done', id}             the last answer of every request that was neither cancelled nor ended by an error
 //     ('need-video-element' and 'seek' leave their request open).
 
+import { wasmFile } from './relaxed.js';
+
 // A decoder that gives nothing for so long has stopped.
 const DECODER_SECONDS = 30;
 // A stage of a large network may take this long on a slow machine.
@@ -121,7 +123,7 @@ async function withThreads() {
 
 async function load(folder) {
   const module = await import(`./${folder}/motion_web.js`);
-  ({ memory } = await module.default({ module_or_path: new URL(`./${folder}/motion_web_bg.wasm`, import.meta.url) }));
+  ({ memory } = await module.default({ module_or_path: new URL(`./${folder}/${wasmFile}`, import.meta.url) }));
   return module;
 }
 

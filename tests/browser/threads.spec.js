@@ -8,7 +8,10 @@ import {
 } from './support.js';
 
 const GOLDEN = join(import.meta.dirname, '../fixtures/golden');
-const RUNS = [['pkg', 1], ['pkg-threads', 1], ['pkg-threads', 2], ['pkg-threads', 3]];
+// Modules, threads, and whether with relaxed SIMD.
+const RUNS = [true, false].flatMap((relaxed) => [
+  ['pkg', 1, relaxed], ['pkg-threads', 1, relaxed], ['pkg-threads', 2, relaxed], ['pkg-threads', 3, relaxed],
+]);
 
 const facts = (page) => page.locator('#facts').textContent();
 
@@ -111,11 +114,11 @@ for (const clip of demos) {
 
 // ---------------------------------------------------------------- golden networks
 
-// A worker that runs networks alone: {folder, threads, cases: [{config, weights, clips, height, width}]} in, logits out.
-const WORKER = `self.onmessage = async ({ data: { folder, threads, cases } }) => {
+// A worker that runs networks alone: {folder, threads, file, cases: [{config, weights, clips, height, width}]} in, logits out.
+const WORKER = `self.onmessage = async ({ data: { folder, threads, file, cases } }) => {
   try {
     const module = await import('./' + folder + '/motion_web.js');
-    await module.default({ module_or_path: new URL('./' + folder + '/motion_web_bg.wasm', import.meta.url) });
+    await module.default({ module_or_path: new URL('./' + folder + '/' + file, import.meta.url) });
     if (folder === 'pkg-threads') await module.initThreadPool(threads);
     const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     const found = [];
@@ -159,9 +162,10 @@ function networks() {
 }
 
 test.describe.serial('golden networks in the browser', () => {
-  const first = [];
-  for (const [folder, threads] of RUNS) {
-    test(`equal PyTorch's with ${folder} on ${threads} thread${threads > 1 ? 's' : ''}`, async ({ page }) => {
+  let first;
+  for (const [folder, threads, relaxed] of RUNS) {
+    const file = relaxed ? 'motion_web_relaxed.wasm' : 'motion_web_bg.wasm';
+    test(`equal PyTorch's with ${folder}/${file} on ${threads} thread${threads > 1 ? 's' : ''}`, async ({ page }) => {
       test.skip(folder !== 'pkg' && Boolean(NO_THREADS), NO_THREADS);
       await page.route('**/golden-worker.js', (route) => route.fulfill({
         contentType: 'text/javascript', body: WORKER, headers: { 'cross-origin-embedder-policy': 'require-corp' },
@@ -174,15 +178,15 @@ test.describe.serial('golden networks in the browser', () => {
         worker.onmessage = ({ data }) => (typeof data === 'string' ? reject(new Error(data)) : resolve(data));
         worker.onerror = ({ message }) => reject(new Error(message ?? 'the worker did not start'));
         worker.postMessage(message);
-      }), { folder, threads, cases });
+      }), { folder, threads, file, cases });
       for (const [i, { name, expected }] of cases.entries()) {
         const difference = Math.max(...expected.map((value, k) => Math.abs(value - found[i][k])));
         console.log(`${name}: largest difference of logits ${difference.toExponential(1)}`);
         expect(difference, name).toBeLessThan(TOLERANCE);
         expect(found[i].length, name).toBe(expected.length);
-        expect(found[i], `${name}, bit for bit`).toEqual(first[i] ?? found[i]);
+        expect(found[i], `${name}, bit for bit`).toEqual((folder === 'pkg' ? found : first)[i]);
       }
-      if (folder === 'pkg') first.push(...found);
+      if (folder === 'pkg') first = found;
     });
   }
 });

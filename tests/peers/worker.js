@@ -7,7 +7,8 @@ const CLIP = [8, 3, 224, 224];
 const runtimes = {
   async motionlens({ threads, network, model, package: folder }) {
     const module = await import(`${folder}/motion_web.js`);
-    await module.default({ module_or_path: `${folder}/motion_web_bg.wasm` });
+    const { wasmFile } = await import('/relaxed.js');
+    await module.default({ module_or_path: `${folder}/${wasmFile}` });
     if (threads > 1) await module.initThreadPool(threads);
     const session = new module.Session();
     const config = await (await download(`${model}/config.json`)).text();

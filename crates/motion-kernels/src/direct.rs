@@ -62,7 +62,7 @@ const fn tiles(level: Level) -> &'static [(usize, usize)] {
         #[cfg(target_arch = "aarch64")]
         Level::Neon => &[(2, 8), (1, 8)],
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Level::Simd128 => &[(2, 6), (1, 6)],
+        Level::Simd128 => &[(3, 4), (2, 5), (1, 6)],
     }
 }
 
@@ -301,7 +301,7 @@ impl Kernel for Tiles<'_> {
                     }
                 };
             }
-            with!(4 x 4  1 x 4  2 x 6  1 x 6  2 x 8  1 x 8  2 x 12  1 x 12);
+            with!(4 x 4  1 x 4  3 x 4  2 x 5  2 x 6  1 x 6  2 x 8  1 x 8  2 x 12  1 x 12);
         }
     }
 }

@@ -391,13 +391,20 @@ mod wasm {
 
     use super::Simd;
 
+    // One instruction where the engine has relaxed SIMD; `xtask` takes it apart again for engines that have not.
     #[inline(always)]
     unsafe fn mul_add(a: v128, b: v128, c: v128) -> v128 {
-        f32x4_add(f32x4_mul(a, b), c)
+        #[cfg(target_feature = "relaxed-simd")]
+        return f32x4_relaxed_madd(a, b, c);
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        return f32x4_add(f32x4_mul(a, b), c);
     }
     #[inline(always)]
     unsafe fn neg_mul_add(a: v128, b: v128, c: v128) -> v128 {
-        f32x4_sub(c, f32x4_mul(a, b))
+        #[cfg(target_feature = "relaxed-simd")]
+        return f32x4_relaxed_nmadd(a, b, c);
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        return f32x4_sub(c, f32x4_mul(a, b));
     }
     // x86's order of the operands of min and max, so that one instruction does.
     #[inline(always)]

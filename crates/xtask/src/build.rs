@@ -1,5 +1,8 @@
-//! The page's wasm module, twice. In: `crates/motion-web`. Out: `web/pkg/motion_web.js` and `motion_web_bg.wasm`, and in
-//! `web/pkg-threads` the same with threads, for pages that are cross-origin isolated.
+//! The page's wasm module, twice. In: `crates/motion-web`. Out: `web/pkg/motion_web.js`, `motion_web_relaxed.wasm` and,
+//! for engines without relaxed SIMD, `motion_web_bg.wasm`; in `web/pkg-threads` the same with threads, for pages that are
+//! cross-origin isolated.
+
+mod relaxed;
 
 use crate::run::{cargo, describe, find_program, nightly_cargo, root, succeed};
 use anyhow::{Context, Result, bail};
@@ -134,7 +137,13 @@ fn glue(wasm: &Path, folder: &str) -> Result<()> {
         .web(true)
         .and_then(|bindgen| bindgen.generate(&out))
         .with_context(|| format!("wasm-bindgen could not make {folder} from {}", wasm.display()))?;
-    for name in ["motion_web_bg.wasm", "motion_web.js"] {
+    let (plain, fast) = (out.join("motion_web_bg.wasm"), out.join("motion_web_relaxed.wasm"));
+    let wasm = std::fs::read(&plain).with_context(|| format!("reading {}", plain.display()))?;
+    for (file, fused) in [(plain, false), (fast, true)] {
+        std::fs::write(&file, relaxed::module(&wasm, fused)?)
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    for name in ["motion_web_relaxed.wasm", "motion_web_bg.wasm", "motion_web.js"] {
         let (raw, gzip) = sizes(&out.join(name))?;
         println!("{folder}/{name}: {} kB, {} kB gzip", raw.div_ceil(1000), gzip.div_ceil(1000));
     }

@@ -7,7 +7,7 @@ const CLIP = [8, 3, 224, 224];
 const runtimes = {
   async motionlens({ threads, network, model, package: folder }) {
     const module = await import(`${folder}/motion_web.js`);
-    const { wasmFile } = await import('/relaxed.js');
+    const { wasmFile } = await import('/page/relaxed.js');
     await module.default({ module_or_path: `${folder}/${wasmFile}` });
     if (threads > 1) await module.initThreadPool(threads);
     const session = new module.Session();

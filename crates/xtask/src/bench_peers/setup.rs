@@ -61,7 +61,7 @@ pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Netw
     // Programs of one build lie side by side, wherever the target folder is.
     let xtask = std::env::current_exe().context("finding this program")?;
     let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
-    succeed(&mut cargo(&["build", "--release", "--package", "motion-cli"])?)?;
+    succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
     let (mut node, mut chromium) = (PathBuf::new(), PathBuf::new());
     let (mut address, mut modules) = (String::new(), Vec::new());
     if parts.contains(&Part::Wasm) {
@@ -71,7 +71,7 @@ pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Netw
         build::build(build::WEB)?;
         let ort = scripts.join("node_modules/onnxruntime-web/dist");
         let mut folders = vec![("/peers", scripts.clone()), ("/networks", networks_folder.clone())];
-        folders.push(("/onnxruntime-web", ort));
+        folders.extend([("/onnxruntime-web", ort), ("/page", root()?.join("web"))]);
         for (threads, path, folder) in MODULES {
             let folder = root()?.join(folder);
             if folder.join("motion_web_bg.wasm").is_file() {

@@ -45,11 +45,12 @@
 //     One 'maps' for each stage with a trained module as soon as it is ready, others when asked for with 'stage'.
 //     speed: what full saturation means, one scale for the clip (source_px: the mean of across and down). Each
 //     confidence picture runs from its own min to its own max. numbers.displacement is in units of the radius.
-// {type: 'scores', id, top: [{label, probability}], backend, choice, why, notes, adapter, start, threads, alone, memory, ran: [text], reused: [text], settings,
-//     ms: {read, decode, prepare, network, draw, total}, text}
+// {type: 'scores', id, top: [{label, probability}], backend, choice, why, notes, adapter, start, threads, alone, memory,
+//     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
 //     backend: 'cpu' | 'gpu'; choice: 'auto' | 'gpu' | 'cpu'; why: sentences that say why it is that backend; notes: those
-//     to show beside the result, when the graphics card failed in mid-run; adapter: the card's name; start: {load, first, later} in ms: weights and kernels to the card, first and later run of a
-//     small clip. alone: why there is one thread on a machine that has more, else ''. memory: bytes, the most there have been.
+//     to show beside the result, where the graphics card failed in mid-run; adapter: the card's name; start: {load, first,
+//     later} in ms: weights and kernels to the card, first and later run of a small clip, where the card runs.
+//     alone: why there is one thread on a machine that has more, else ''. memory: bytes, the most there have been.
 //     ran and reused name stages ('res3'), motion modules ('motion of res3') and the 'classifier'; a request that
 //     decodes nothing has no read, decode and prepare.
 // {type: 'need-video-element', id, reason}            WebCodecs cannot open it. The page loads the file in a <video>:

@@ -3,6 +3,7 @@
 
 import { readFileSync, writeFileSync, mkdirSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { logitsOf, networks } from './golden.js';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
   BUILDS, choose, demoFile, expect, launchOptions, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit,
@@ -157,3 +158,15 @@ for (const [what, script, says] of ENDS) {
     await expectTheCpusNumbers(page, folder);
   });
 }
+
+test('golden networks on WebGPU equal PyTorch’s', async ({ page }) => {
+  const cases = networks();
+  expect(cases.length).toBeGreaterThan(5);
+  const found = await logitsOf(page, cases, { folder: 'pkg', threads: 1, gpu: true });
+  for (const [i, { name, expected }] of cases.entries()) {
+    const difference = Math.max(...expected.map((value, k) => Math.abs(value - found[i][k])));
+    console.log(`${name}: largest difference of logits ${difference.toExponential(1)}`);
+    expect(found[i].length, name).toBe(expected.length);
+    expect(difference, name).toBeLessThan(TOLERANCE);
+  }
+});

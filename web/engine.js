@@ -14,6 +14,7 @@ export class Engine extends EventTarget {
   #watchdog = 0;
   #model = null;       // the last model that loaded: asked for again after a restart
   #settings = {};      // and so are the settings
+  #choice = null;      // where the network shall run
 
   start() {
     this.#ready = false;
@@ -32,6 +33,7 @@ export class Engine extends EventTarget {
     const id = this.#nextId++;
     this.#open.set(id, message);
     if (message.type === 'settings') Object.assign(this.#settings, message, { type: undefined });
+    if (message.type === 'backend') this.#choice = message.choice;
     this.#send({ ...message, id }, transfer);
     return id;
   }
@@ -93,6 +95,8 @@ export class Engine extends EventTarget {
     // A worker that never came up would not come up the next time either.
     if (couldStart) {
       this.start();
+      // It may have been the graphics card, which is not waited for twice. The user can choose it again.
+      if (this.#choice) this.request({ type: 'backend', choice: 'cpu', reason: 'The analysis had to be started again.' });
       if (this.#model) this.request(this.#model);
       if (Object.keys(this.#settings).length) this.request({ ...this.#settings, type: 'settings' });
     }

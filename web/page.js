@@ -62,6 +62,13 @@ function changeEstimator(chosen) {
   begin({ type: 'settings', estimator }, shown, true);
 }
 
+function changeBackend(choice) {
+  if (shown && shown === live && work?.type !== 'open') return begin({ type: 'backend', choice }, shown, true);
+  engine.request({ type: 'backend', choice });
+  if (work?.type === 'open') openVideo(live.file, live.name);
+  else if (shown) openAgain();
+}
+
 function changeStage(chosen) {
   stage = chosen;
   if (shown.maps[stage]) showMaps(shown.maps[stage]);
@@ -94,6 +101,9 @@ async function openDemo(clip) {
 
 // ---------------------------------------------------------------- answers
 
+// Requests whose maps and scores take the place of those on the page, all at once.
+const replaces = (type) => type === 'settings' || type === 'backend';
+
 // Answers to a request that has been replaced since are of no interest.
 function on(type, answer) {
   engine.addEventListener(type, ({ detail }) => {
@@ -111,14 +121,14 @@ on('clip', (clip, result) => {
 on('maps', (maps, result) => {
   work.maps[maps.stage] = maps;
   // After a change of settings the old maps stay beside the old action, until both are new.
-  if (work.type === 'settings') return;
+  if (replaces(work.type)) return;
   result.maps[maps.stage] = maps;
   if (maps.stage === stage) showMaps(maps);
 });
 
 on('scores', (scores, result) => {
   work.scores = scores;
-  if (work.type === 'settings') return;
+  if (replaces(work.type)) return;
   result.scores = scores;
   showScores(result);
 });
@@ -126,7 +136,7 @@ on('scores', (scores, result) => {
 on('done', (_, result) => {
   const { type, maps, scores } = work;
   work = null;
-  if (type === 'settings') Object.assign(result, { maps, scores });
+  if (replaces(type)) Object.assign(result, { maps, scores });
   if (type !== 'stage') good = result;
   showScores(result);
   const [best] = result.scores.top;
@@ -154,6 +164,10 @@ engine.addEventListener('model', ({ detail: { id, info } }) => {
   estimator = sent = info.settings.estimator;
   side.showStages(info.stages, stage, changeStage);
   side.chooseEstimator(estimator);
+});
+
+engine.addEventListener('progress', ({ detail: { id, text } }) => {
+  if (id === loading) $('model-name').textContent = text;
 });
 
 engine.addEventListener('done', ({ detail: { id } }) => {
@@ -190,7 +204,7 @@ function stopWork() {
   const { type, result } = work;
   work = null;
   if (type === 'open') live = null;
-  if (type === 'settings') {
+  if (replaces(type)) {
     live = null;
     estimator = result.scores.settings.estimator;
     side.chooseEstimator(estimator);
@@ -245,7 +259,6 @@ function show(result, frame = 0) {
   hero.setClip(result.clip, frame);
   strip.setClip(result.clip);
   strip.mark(hero.frame);
-  side.showNotes(model.backbone.startsWith('tsm') ? [...result.clip.notes, SHIFT_NOTE] : result.clip.notes);
   const visible = result.maps[stage] ?? Object.values(result.maps)[0];
   if (visible) {
     stage = visible.stage;
@@ -267,6 +280,8 @@ function showMaps(maps) {
 function showScores({ clip, scores }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
+  side.showBackend(scores);
+  side.showNotes([...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
   side.chooseEstimator(scores.settings.estimator);
   $('run-facts').textContent = `${side.processor(scores)} · ${duration(scores.ms.total)}`;
   layout();
@@ -328,6 +343,7 @@ $('back').addEventListener('click', () => {
 });
 $('cancel').addEventListener('click', () => engine.cancel(work.id));
 $('save').addEventListener('click', () => engine.request({ type: 'save-clip' }));
+$('backend').addEventListener('change', ({ target }) => changeBackend(target.value));
 $('estimators').addEventListener('change', ({ target }) => changeEstimator(target.value));
 
 addEventListener('dragover', (event) => {
@@ -342,6 +358,8 @@ addEventListener('drop', (event) => {
 });
 
 engine.start();
+const wanted = new URLSearchParams(location.search).get('backend');
+engine.request({ type: 'backend', choice: side.chooseBackend(wanted) ? wanted : 'auto' });
 loadModel({ url: new URL('models/default/', document.baseURI).href });
 showDemos(openDemo);
 layout();

@@ -74,7 +74,8 @@ export function showFacts({ source, indices, approximate }, scores) {
     ['Video', `${source.width} × ${source.height}${rotation}, ${source.codec}`],
     ['Frames shown', source.frames ? `${frames} of ${source.frames}` : frames],
     ['Estimator', scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax'],
-    ['Backend', `${processor(scores)}, in WebAssembly`],
+    ['Backend', scores.backend === 'gpu' ? `WebGPU, ${scores.adapter}` : `${processor(scores)}, in WebAssembly`],
+    ...(scores.start ? [['WebGPU’s start', started(scores.start)]] : []),
     ['Memory', `${(scores.memory / 1e6).toFixed()} MB at most`],
     ...(scores.alone ? [['Why one thread', scores.alone]] : []),
     ['Stages run', scores.ran.join(', ') || 'none'],
@@ -85,8 +86,25 @@ export function showFacts({ source, indices, approximate }, scores) {
   $('times').tBodies[0].replaceChildren(...rows);
 }
 
+const started = ({ load, first, later }) =>
+  `${duration(load)} for weights and kernels; a small clip ${duration(first)} the first time, then ${duration(later)}`;
+
+export function showBackend({ choice, why }) {
+  chooseBackend(choice);
+  $('backend-why').textContent = why;
+  $('backend').title = `Where the network runs. ${why}`;
+}
+
+// Whether there is such a choice.
+export function chooseBackend(choice) {
+  const known = [...$('backend').options].some(({ value }) => value === choice);
+  if (known) $('backend').value = choice;
+  return known;
+}
+
 // What the network ran on: "CPU, 2 threads".
 export function processor({ backend, threads }) {
+  if (backend === 'gpu') return 'WebGPU';
   return `${backend.toUpperCase()}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
 }
 

@@ -22,6 +22,8 @@
 // {type: 'approximate-frames', id, frames: [ImageBitmap], times: [seconds], name}  after 'seek'; transfer them
 // {type: 'settings', id, estimator, sigma, temperature, patch}   any of them; what is absent stays. estimator:
 //     'kernel' | 'soft'. With a clip open, only what comes after the first MS module's input is run again.
+// {type: 'backend', id, choice, reason}               'auto' | 'gpu' | 'cpu': where the network runs; 'auto' until it is said,
+//     which measures both; reason: why the CPU, where it was not the user. With a clip open, it is run again.
 // {type: 'stage', id, stage}                          maps of this stage too (a probe where no module is trained)
 // {type: 'save-clip', id}
 // {type: 'cancel', id}                                stops request `id` before its next step
@@ -43,8 +45,11 @@
 //     One 'maps' for each stage with a trained module as soon as it is ready, others when asked for with 'stage'.
 //     speed: what full saturation means, one scale for the clip (source_px: the mean of across and down). Each
 //     confidence picture runs from its own min to its own max. numbers.displacement is in units of the radius.
-// {type: 'scores', id, top: [{label, probability}], backend, threads, alone, memory, ran: [text], reused: [text], settings,
-//     ms: {read, decode, prepare, network, draw, total}, text}
+// {type: 'scores', id, top: [{label, probability}], backend, choice, why, notes, adapter, start, threads, alone, memory,
+//     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
+//     backend: 'cpu' | 'gpu'; choice: 'auto' | 'gpu' | 'cpu'; why: sentences that say why it is that backend; notes: those
+//     to show beside the result, where the graphics card failed in mid-run; adapter: the card's name; start: {load, first,
+//     later} in ms: weights and kernels to the card, first and later run of a small clip, where the card runs.
 //     alone: why there is one thread on a machine that has more, else ''. memory: bytes, the most there have been.
 //     ran and reused name stages ('res3'), motion modules ('motion of res3') and the 'classifier'; a request that
 //     decodes nothing has no read, decode and prepare.
@@ -64,12 +69,17 @@ import { wasmFile } from './relaxed.js';
 const DECODER_SECONDS = 30;
 // A stage of a large network may take this long on a slow machine.
 const STAGE_SECONDS = 120;
+// A browser that has not found a graphics card by then has none to give.
+const ADAPTER_SECONDS = 10;
 // Compressed frames in the decoder, and decoded ones on their way out of it: more would only take memory.
 const QUEUE = 8;
 
 let session;
 let alone = '';
 let memory;
+let choice = 'auto';
+let chosenFor = '';
+let loaded; // config and weights of the model
 const cancelled = new Set(); // ids
 const waiting = new Map(); // id -> type, of requests that have not ended; or PAUSED
 let turn = Promise.resolve(); // requests run one after the other
@@ -82,7 +92,10 @@ const replaces = {
   'load-model': () => true,
   open: (type) => type !== 'load-model',
   settings: (type) => type === 'settings',
+  backend: (type) => type === 'settings' || type === 'backend',
 };
+// Even when their work is cancelled, what they change holds.
+const LASTING = ['settings', 'backend'];
 
 self.onmessage = ({ data }) => {
   if (data.type === 'cancel') return cancel(data.id);
@@ -132,7 +145,7 @@ async function answer(message) {
   const handler = handlers[type];
   try {
     if (!handler) throw new Error(`The worker does not know the message ${JSON.stringify(type)}.`);
-    if (cancelled.has(id) && type !== 'settings') throw new Cancelled();
+    if (cancelled.has(id) && !LASTING.includes(type)) throw new Cancelled();
     if (await handler(message) === PAUSED) return void waiting.set(id, PAUSED);
     post({ type: 'done', id });
   } catch (error) {
@@ -148,7 +161,19 @@ const handlers = {
     const config = await (files?.config ?? (await download(`${url}config.json`))).text();
     const weights = await (files?.weights ?? (await download(`${url}model.safetensors`))).arrayBuffer();
     await breathe(id);
-    post({ type: 'model', id, info: session.load_model(config, new Uint8Array(weights)) });
+    const info = session.load_model(config, new Uint8Array(weights));
+    loaded = { config, weights: new Uint8Array(weights) };
+    await chooseBackend(id);
+    post({ type: 'model', id, info });
+  },
+
+  async backend({ id, choice: chosen, reason = 'You chose it.' }) {
+    session.begin();
+    choice = chosen;
+    chosenFor = reason;
+    if (!loaded) return;
+    await chooseBackend(id);
+    if (session.has_clip()) await run(id);
   },
 
   async open({ id, file, name }) {
@@ -202,6 +227,34 @@ const handlers = {
     post({ type: 'saved', id, files }, files.map(({ bytes }) => bytes.buffer));
   },
 };
+
+// ---------------------------------------------------------------- where the network runs
+
+async function chooseBackend(id) {
+  if (choice === 'cpu') return session.use_cpu(chosenFor);
+  try {
+    progress(id, 'network', { done: 0, total: 0, text: 'trying WebGPU' }, STAGE_SECONDS);
+    const { vendor, architecture, description } = await findAdapter();
+    const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'an unnamed card';
+    await session.use_gpu(loaded.config, loaded.weights, name, choice === 'gpu');
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) throw error;
+    const reason = String(error?.message ?? error).replace('gpu backend: ', '');
+    session.use_cpu(`WebGPU cannot be used here, so the CPU runs: ${reason}.`);
+  }
+}
+
+// WebGPU is often there by half. An exception in here is only an exception; one within wasm would end the module.
+async function findAdapter() {
+  if (!navigator.gpu) throw new Error('this browser does not have it');
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('the browser does not answer')), ADAPTER_SECONDS * 1000);
+  });
+  const adapter = await Promise.race([navigator.gpu.requestAdapter(), late]).finally(() => clearTimeout(timer));
+  if (!adapter) throw new Error('the browser finds no graphics card that it trusts');
+  return adapter.info ?? {};
+}
 
 async function download(url) {
   let response;
@@ -332,7 +385,7 @@ async function analyse(id, name) {
 async function run(id) {
   const sent = await finish(id);
   if (!sent) await sendMaps(id, session.default_stage());
-  post({ type: 'scores', id, ...(await session.scores()), alone, memory: memory.buffer.byteLength });
+  post({ type: 'scores', id, ...(await session.scores()), choice, alone, memory: memory.buffer.byteLength });
 }
 
 async function finish(id) {

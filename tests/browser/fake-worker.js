@@ -29,7 +29,7 @@ function maps(id, stage) {
 function scores(id, ran) {
   const share = settings.estimator === 'kernel' ? [0.81, 0.09, 0.05, 0.03, 0.004] : [0.5, 0.3, 0.1, 0.06, 0.01];
   send('scores', id, {
-    top: LABELS.map((label, i) => ({ label, probability: share[i] })), backend: 'cpu', threads: 2, alone: '', memory: 9e7, ran,
+    top: LABELS.map((label, i) => ({ label, probability: share[i] })), backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
     reused: ran.includes('stem') ? [] : ['stem', 'stage2'], settings,
     ms: { read: 4, decode: 130, prepare: 40, network: 900, motion: 120, draw: 3, total: 1200 }, text: 'CPU · 1.2 s',
   });
@@ -63,6 +63,7 @@ const answers = {
     maps(id, 'stage3');
     scores(id, ['stage3', 'stage4', 'stage5', 'classifier']);
   },
+  backend() {},
   stage: ({ id, stage }) => maps(id, stage),
   cancel({ id }) { send('cancelled', id); return false; },
 };

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  BUILDS, choose, demo, demoFile, drop, expect, MODEL, motionlens, NO_THREADS, replaceWorker, scratch, sharedFiles, state, tensors, test, visit, watch, withCores,
+  BUILDS, choose, demo, demoFile, drop, expect, MODEL, NO_THREADS, replaceWorker, savedResults, sharedFiles, state, test, visit, watch, withCores,
 } from './support.js';
 
 const facts = (page) => page.locator('#facts').evaluate((list) =>
@@ -16,30 +16,8 @@ const scores = (page) => page.locator('#scores li').allTextContents();
 const pixels = (page, row) => page.locator(`#strip tr:nth-child(${row}) canvas`).evaluateAll((all) =>
   all.map((canvas) => canvas.toDataURL()));
 
-// Save what the page computed, and let the native program compute the same from the same clip.
-async function bothResults(page, estimator) {
-  const files = {};
-  const saved = new Promise((resolve) => page.on('download', async (download) => {
-    const path = join(scratch, `${estimator}-${download.suggestedFilename()}`);
-    await download.saveAs(path);
-    files[download.suggestedFilename()] = path;
-    if (Object.keys(files).length === 3) resolve();
-  }));
-  await page.locator('#details').evaluate((details) => { details.open = true; });
-  await page.click('#save');
-  await saved;
-  page.removeAllListeners('download');
-  const out = join(scratch, `native-${estimator}.safetensors`);
-  motionlens('forward', '--model', MODEL, '--clip', files['clip.safetensors'], '--out', out, '--estimator', estimator);
-  return {
-    page: tensors(files['results.safetensors']),
-    native: tensors(out),
-    facts: JSON.parse(readFileSync(files['results.json'], 'utf8')),
-  };
-}
-
 async function expectTheSame(page, estimator) {
-  const both = await bothResults(page, estimator);
+  const both = await savedResults(page, MODEL, estimator);
   expect(both.facts.estimation.estimator).toBe(estimator);
   expect(Object.keys(both.native)).toContain('logits');
   for (const [name, difference] of Object.entries(differences(both.page, both.native))) {

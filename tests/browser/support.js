@@ -5,12 +5,14 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import config from './playwright.config.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 const SHARED = join(ROOT, '../shared/data');
 
 export const MODEL = join(ROOT, 'web/models/default');
 export const scratch = mkdtempSync(join(tmpdir(), 'motionlens-'));
+export const { launchOptions } = config.use;
 export { expect };
 
 // Every test ends with the questions that hold for all: was there an error in the console, did anything ask another host?
@@ -118,6 +120,28 @@ export function ffmpeg(name, ...args) {
 export function motionlens(...args) {
   const program = process.env.MOTIONLENS ?? join(ROOT, 'target/release/motionlens');
   execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+// Save what the page computed, and let the native program compute the same from the same clip, on the CPU.
+export async function savedResults(page, model, estimator) {
+  const files = {};
+  const saved = new Promise((resolve) => page.on('download', async (download) => {
+    const path = join(scratch, `${estimator}-${download.suggestedFilename()}`);
+    await download.saveAs(path);
+    files[download.suggestedFilename()] = path;
+    if (Object.keys(files).length === 3) resolve();
+  }));
+  await page.locator('#details').evaluate((details) => { details.open = true; });
+  await page.click('#save');
+  await saved;
+  page.removeAllListeners('download');
+  const out = join(scratch, `native-${estimator}.safetensors`);
+  motionlens('forward', '--model', model, '--clip', files['clip.safetensors'], '--out', out, '--estimator', estimator, '--backend', 'cpu');
+  return {
+    page: tensors(files['results.safetensors']),
+    native: tensors(out),
+    facts: JSON.parse(readFileSync(files['results.json'], 'utf8')),
+  };
 }
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array };

@@ -2,12 +2,12 @@
 
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { logitsOf, networks } from './golden.js';
 import { TOLERANCE } from './same-numbers.js';
 import {
-  choose, demoFile, demos, expect, NO_THREADS, replaceWorker, safetensors, state, tensors, test, visit, withCores, withoutIsolation,
+  choose, demoFile, demos, expect, NO_THREADS, replaceWorker, state, tensors, test, visit, withCores, withoutIsolation,
 } from './support.js';
 
-const GOLDEN = join(import.meta.dirname, '../fixtures/golden');
 // Modules, threads, and whether with relaxed SIMD.
 const RUNS = [true, false].flatMap((relaxed) => [
   ['pkg', 1, relaxed], ['pkg-threads', 1, relaxed], ['pkg-threads', 2, relaxed], ['pkg-threads', 3, relaxed],
@@ -114,71 +114,15 @@ for (const clip of demos) {
 
 // ---------------------------------------------------------------- golden networks
 
-// A worker that runs networks alone: {folder, threads, file, cases: [{config, weights, clips, height, width}]} in, logits out.
-const WORKER = `self.onmessage = async ({ data: { folder, threads, file, cases } }) => {
-  try {
-    const module = await import('./' + folder + '/motion_web.js');
-    await module.default({ module_or_path: new URL('./' + folder + '/' + file, import.meta.url) });
-    if (folder === 'pkg-threads') await module.initThreadPool(threads);
-    const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    const found = [];
-    for (const { config, weights, clips, height, width } of cases) {
-      const session = new module.Session();
-      session.load_model(config, bytes(weights));
-      found.push(Array.from(await session.logits_of_clips(new Float32Array(bytes(clips).buffer), height, width)));
-    }
-    self.postMessage(found);
-  } catch (error) {
-    self.postMessage(String(error));
-  }
-};`;
-
-// The networks of the index, as a page can load them.
-function networks() {
-  const { files } = JSON.parse(readFileSync(join(GOLDEN, 'index.json'), 'utf8'));
-  const mean = [0.485, 0.456, 0.406];
-  const std = [0.229, 0.224, 0.225];
-  return Object.entries(files).filter(([, { kind }]) => kind === 'network').map(([name, { config: c, weights: sources }]) => {
-    const here = tensors(join(GOLDEN, name));
-    const weights = [sources].flat().flatMap((source) => Object.entries(source === 'here' ? here : tensors(join(GOLDEN, source))))
-      .filter(([name]) => name.startsWith('weight.') && !name.endsWith('num_batches_tracked'));
-    const { shape: [, height, width], values } = here['input.frames'];
-    const config = {
-      architecture: 'msnet', backbone: c.backbone, frames: c.num_segments, input_size: 224, resize: [240, 320], mean, std,
-      sampling: 'segment', width: c.width, id2label: Object.fromEntries(Array.from({ length: c.num_classes }, (_, i) => [i, `class ${i}`])),
-      motion: c.ms_at.length ? {
-        stages: c.ms_at, patch: c.patch, reduce_channels: c.backbone.endsWith('mobilenet_v2') ? null : c.reduce_channels,
-        estimator: { ks: 'kernel', s: 'soft' }[c.estimator], sigma: c.sigma, temperature: 1 / c.temperature,
-        confidence: c.confidence, backward: c.backward, fusion: c.fusion,
-      } : undefined,
-    };
-    const clips = Float32Array.from(values, (value, i) => (value / 255 - mean[i % 3]) / std[i % 3]);
-    return {
-      name, height, width, config: JSON.stringify(config), expected: [...here['expect.logits'].values],
-      weights: safetensors(Object.fromEntries(weights.map(([name, tensor]) => [name.slice('weight.'.length), tensor]))).toString('base64'),
-      clips: Buffer.from(clips.buffer).toString('base64'),
-    };
-  });
-}
-
 test.describe.serial('golden networks in the browser', () => {
   let first;
   for (const [folder, threads, relaxed] of RUNS) {
     const file = relaxed ? 'motion_web_relaxed.wasm' : 'motion_web_bg.wasm';
     test(`equal PyTorch's with ${folder}/${file} on ${threads} thread${threads > 1 ? 's' : ''}`, async ({ page }) => {
       test.skip(folder !== 'pkg' && Boolean(NO_THREADS), NO_THREADS);
-      await page.route('**/golden-worker.js', (route) => route.fulfill({
-        contentType: 'text/javascript', body: WORKER, headers: { 'cross-origin-embedder-policy': 'require-corp' },
-      }));
-      await page.goto(`${process.env.MOTIONLENS_URL}clips/index.json`);
       const cases = networks();
       expect(cases.length).toBeGreaterThan(5);
-      const found = await page.evaluate((message) => new Promise((resolve, reject) => {
-        const worker = new Worker('/golden-worker.js', { type: 'module' });
-        worker.onmessage = ({ data }) => (typeof data === 'string' ? reject(new Error(data)) : resolve(data));
-        worker.onerror = ({ message }) => reject(new Error(message ?? 'the worker did not start'));
-        worker.postMessage(message);
-      }), { folder, threads, file, cases });
+      const found = await logitsOf(page, cases, { folder, threads, file });
       for (const [i, { name, expected }] of cases.entries()) {
         const difference = Math.max(...expected.map((value, k) => Math.abs(value - found[i][k])));
         console.log(`${name}: largest difference of logits ${difference.toExponential(1)}`);

@@ -4,14 +4,16 @@
 //! `seek_times`, `put_approximate` (the browser's player), then `clip`, `advance` until nothing is left, and
 //! `scores`. `maps` can be asked for at any stage that has run.
 
+mod runner;
 mod shot;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use motion_clip::{Frame, Preprocess, Sampling};
 use motion_net::config::{self, Config};
 use motion_net::{
-    Backend, CpuBackend, Estimation, Estimator, HostTensor, Mode, MsNet, Pass, Step, Weights, read_maps,
+    Backend, CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, StageMaps, Step, Weights,
 };
 use motion_view::{Picture, clip_scale, heat, wheel};
 use wasm_bindgen::prelude::*;
@@ -21,6 +23,7 @@ use crate::demux::{Opening, Track};
 use crate::message::{array, file, floats, number, object, picture, text, texts};
 use crate::schedule::Schedule;
 use crate::{Error, Result};
+use runner::{Probe, Runner, Saved};
 use shot::Shot;
 
 /// Largest frame that is taken from the decoder, in pixels: 8K video, twice over.
@@ -32,8 +35,6 @@ const TOP: usize = 5;
 /// Side of the legend's colour wheel in pixels.
 const WHEEL: usize = 96;
 
-type B = CpuBackend;
-
 #[wasm_bindgen]
 extern "C" {
     /// Milliseconds since the worker started.
@@ -43,9 +44,48 @@ extern "C" {
 
 /// A model that is ready to run.
 struct Model {
-    net: MsNet<B>,
+    cpu: Runner<CpuBackend>,
+    /// Where it is there, it runs; the CPU is always ready to take over.
+    gpu: Option<Runner<GpuBackend>>,
     estimation: Estimation,
     name: String,
+}
+
+/// Asks the runner of the model that is in use.
+macro_rules! on {
+    ($model:expr, $runner:ident => $answer:expr) => {
+        match &$model.gpu {
+            Some($runner) => $answer,
+            None => {
+                let $runner = &$model.cpu;
+                $answer
+            }
+        }
+    };
+}
+
+/// The same, to change it.
+macro_rules! on_mut {
+    ($model:expr, $runner:ident => $answer:expr) => {
+        match &mut $model.gpu {
+            Some($runner) => $answer,
+            None => {
+                let $runner = &mut $model.cpu;
+                $answer
+            }
+        }
+    };
+}
+
+/// How long the graphics card took to start, in milliseconds.
+#[derive(Clone, Copy)]
+struct Start {
+    /// Weights to the card, kernels handed to its compiler.
+    load: f64,
+    /// The first run, of a small clip.
+    first: f64,
+    /// A later run of the same.
+    later: f64,
 }
 
 /// A video that is being taken apart.
@@ -80,12 +120,19 @@ struct Log {
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Session {
-    backend: B,
     model: Option<Model>,
+    card: Option<Rc<GpuBackend>>,
+    /// What the browser calls the card in use.
+    adapter: String,
+    /// How it started.
+    start: Option<Start>,
+    /// Why the network runs where it does, in words for the page.
+    why: String,
+    /// The card failed while it ran this clip.
+    stopped: bool,
     opening: Option<(Opening, BlobReader, String)>,
     video: Option<Video>,
     shot: Option<Shot>,
-    pass: Option<Pass<<B as Backend>::Tensor>>,
     log: Log,
 }
 
@@ -121,12 +168,10 @@ impl Session {
     /// Without a model, when the clip does not fit it, or when the backend fails.
     pub async fn logits_of_clips(&self, clips: Vec<f32>, height: usize, width: usize) -> Result<Vec<f32>> {
         let model = self.model()?;
-        let frames = model.net.config().frames;
+        let frames = model.config().frames;
         let count = clips.len() / (frames * height * width * 3).max(1);
-        let clip = HostTensor::new([count, frames, height, width, 3], clips)?;
-        let pass = model.net.forward(&self.backend, &clip, &model.estimation)?;
-        let logits = pass.logits().ok_or(Error::Order("The network has not run to its end."))?;
-        Ok(self.backend.read(logits).await?.data)
+        let clips = HostTensor::new([count, frames, height, width, 3], clips)?;
+        on!(model, runner => runner.logits_of(&clips, &model.estimation).await)
     }
 
     /// Starts the clock of a request.
@@ -139,16 +184,66 @@ impl Session {
     /// # Errors
     /// What is wrong with which of the two.
     pub fn load_model(&mut self, config: &str, weights: &[u8]) -> Result<JsValue> {
-        (self.video, self.shot, self.pass) = (None, None, None);
+        self.forget_clip();
         let config = Config::from_json(config)?;
         let weights = Weights::from_safetensors(weights)?;
         let parameters = weights.count();
-        let net = MsNet::load(&self.backend, config, weights)?;
-        let estimation = net.config().motion.as_ref().map_or_else(Estimation::default, |m| m.estimation());
-        let backbone = serde_json::to_value(net.config().backbone).ok();
+        let estimation = config.motion.as_ref().map_or_else(Estimation::default, |m| m.estimation());
+        let backbone = serde_json::to_value(config.backbone).ok();
         let name = backbone.and_then(|b| b.as_str().map(str::to_owned)).unwrap_or_default();
-        let model = self.model.insert(Model { net, estimation, name });
+        let cpu = Runner::load(Rc::default(), config, weights)?;
+        (self.start, self.why, self.adapter) = (None, String::new(), String::new());
+        let model = self.model.insert(Model { cpu, gpu: None, estimation, name });
         Ok(model.info(parameters))
+    }
+
+    /// Lets the model run on the graphics card (`adapter` is its name), with WebGPU: always, or only where it is faster
+    /// in a small probe on both. A clip begins again.
+    ///
+    /// # Errors
+    /// Why the card cannot run it; then the CPU does.
+    pub async fn use_gpu(
+        &mut self,
+        config: String,
+        weights: Vec<u8>,
+        adapter: String,
+        always: bool,
+    ) -> Result<()> {
+        self.leave_gpu(String::new())?;
+        let card = match self.card.take() {
+            Some(card) => card,
+            None => Rc::new(GpuBackend::open(None).await?),
+        };
+        let model = self.model_mut()?;
+        let began = now();
+        let config = Config::from_json(&config)?;
+        let gpu = Runner::load(card.clone(), config, Weights::from_safetensors(&weights)?)?;
+        card.prepare()?;
+        let load = now() - began;
+        let probe = Probe::run(&model.cpu, &gpu, &model.estimation).await?;
+        let (speed, side) = (probe.speed(), probe.side);
+        let measured = format!("{speed:.1} times the CPU's speed on a small clip ({side} x {side} pixels)");
+        self.card = Some(card);
+        if speed <= 1.0 && !always {
+            self.why = format!("WebGPU ({adapter}) has {measured}, so the CPU runs.");
+            return Ok(());
+        }
+        model_of(&mut self.model)?.gpu = Some(gpu);
+        self.adapter = adapter;
+        self.start = Some(Start { load, first: probe.first, later: probe.gpu });
+        let chosen = if always { "You chose it. " } else { "" };
+        self.why = format!("{chosen}WebGPU ({}) has {measured}.", self.adapter);
+        self.begin_clip()
+    }
+
+    /// Lets the model run on the CPU, and says why. A clip begins again.
+    ///
+    /// # Errors
+    /// When the CPU fails.
+    pub fn use_cpu(&mut self, why: String) -> Result<()> {
+        self.leave_gpu(why)?;
+        self.card = None;
+        Ok(())
     }
 
     /// Begins to open a video.
@@ -156,7 +251,7 @@ impl Session {
     /// # Errors
     /// Without a model, or when the browser cannot read the file.
     pub fn open(&mut self, blob: web_sys::Blob, name: String) -> Result<()> {
-        (self.video, self.shot, self.pass) = (None, None, None);
+        self.forget_clip();
         self.model()?;
         self.opening = Some((Opening::default(), BlobReader::new(blob)?, name));
         Ok(())
@@ -171,7 +266,7 @@ impl Session {
         let Some(track) = opening.step(reader)? else { return Ok(false) };
         check_size(track.width as u64, track.height as u64)?;
         let model = self.model()?;
-        let schedule = Schedule::new(&track, model.sampling(), model.net.config().frames)?;
+        let schedule = Schedule::new(&track, model.sampling(), model.config().frames)?;
         if let Some((_, reader, name)) = self.opening.take() {
             self.video = Some(Video { name, reader, track, schedule, shot: Shot::default() });
         }
@@ -285,7 +380,7 @@ impl Session {
     /// # Errors
     /// Without a model, or when the player does not know how long the video is.
     pub fn seek_times(&mut self, duration: f64) -> Result<Vec<f64>> {
-        (self.video, self.shot, self.pass) = (None, None, None);
+        self.forget_clip();
         self.log.times.opened = now();
         let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
         if !(duration.is_finite() && duration > 0.0) {
@@ -293,7 +388,7 @@ impl Session {
             return Err(Error::Message { what, found, expected: "a number of seconds above 0" });
         }
         let count = (duration * ASSUMED_RATE).clamp(1.0, 10_000_000.0) as usize;
-        let clips = motion_clip::sample::clip_indices(model.sampling(), count, model.net.config().frames, 1)?;
+        let clips = motion_clip::sample::clip_indices(model.sampling(), count, model.config().frames, 1)?;
         let middle = |index: usize| (index as f64 + 0.5) / count as f64 * duration;
         Ok(clips.into_iter().flatten().map(middle).collect())
     }
@@ -323,10 +418,10 @@ impl Session {
         let shot = self.shot.as_mut().filter(|shot| !shot.views.is_empty());
         let shot = shot.ok_or(Error::NoFrames)?;
         shot.tensor = model.normalised(&shot.views)?;
-        let clip = HostTensor::new([&[1], &shot.shape()[..]].concat(), shot.tensor.clone())?;
-        self.pass = Some(model.net.begin(&self.backend, &clip)?);
+        let message = shot.message(&model.preprocess())?;
+        self.begin_clip()?;
         self.log.times.prepared = now();
-        shot.message(&model.preprocess())
+        Ok(message)
     }
 
     /// Changes how displacement is estimated; what depends on it will be run again.
@@ -355,15 +450,13 @@ impl Session {
             .check()
             .map_err(|error| Error::Settings(error.to_string().replace("config.json: motion.", "")))?;
         model.estimation = estimation;
-        if let Some(pass) = &mut self.pass {
-            pass.rewind_to_motion();
-        }
+        on_mut!(model, runner => runner.rewind_to_motion());
         Ok(())
     }
 
     /// Whether a clip is there to run.
     pub fn has_clip(&self) -> bool {
-        self.pass.is_some()
+        self.model.as_ref().is_some_and(|model| on!(model, runner => runner.has_clip()))
     }
 
     /// The stage that is shown first: the first with a motion module, else the one where the paper puts it.
@@ -376,31 +469,36 @@ impl Session {
 
     /// What the next [`Self::advance`] will do: `{done, total, text}`; undefined when nothing is left.
     pub fn upcoming(&self) -> JsValue {
-        let (Some(model), Some(pass)) = (&self.model, &self.pass) else { return JsValue::UNDEFINED };
-        if pass.scores.is_some() {
-            return JsValue::UNDEFINED;
-        }
-        let done = pass.stages.iter().take_while(|stage| stage.is_some()).count();
-        let text = match model.net.stage_names().nth(done) {
+        let Some(model) = &self.model else { return JsValue::UNDEFINED };
+        let Some(done) = on!(model, runner => runner.stages_run()) else { return JsValue::UNDEFINED };
+        let net = &model.cpu.net;
+        let text = match net.stage_names().nth(done) {
             None => "classifier".to_owned(),
-            Some(name) if model.net.motion_module(done).is_some() => format!("{name} and its motion module"),
+            Some(name) if net.motion_module(done).is_some() => format!("{name} and its motion module"),
             Some(name) => name.to_owned(),
         };
-        object([("done", done.into()), ("total", (pass.stages.len() + 1).into()), ("text", text.into())])
+        let total = net.stage_names().count() + 1;
+        object([("done", done.into()), ("total", total.into()), ("text", text.into())])
     }
 
-    /// Runs the next stage of the network. Returns the name of the stage whose maps are new, if any.
+    /// Runs the next stage of the network. Returns the name of the stage whose maps are new, if any. Where the graphics
+    /// card fails, the CPU begins the clip again.
     ///
     /// # Errors
-    /// When the backend fails.
+    /// When the CPU fails.
     pub fn advance(&mut self) -> Result<Option<String>> {
-        let (Some(model), Some(pass)) = (&self.model, &mut self.pass) else {
+        if !self.has_clip() {
             return Err(Error::Order("Open a video first."));
-        };
+        }
         let began = now();
-        let step = model.net.advance(&self.backend, pass, &model.estimation, Mode::EVAL)?;
+        let model = model_of(&mut self.model)?;
+        let step = match on_mut!(model, runner => runner.advance(&model.estimation)) {
+            Err(error) => return self.take_over(error).map(|()| None),
+            Ok(step) => step,
+        };
         self.log.times.network += now() - began;
-        let name = |index: usize| model.net.stage_names().nth(index).unwrap_or_default();
+        let model = model_of(&mut self.model)?;
+        let name = |index: usize| model.cpu.net.stage_names().nth(index).unwrap_or_default();
         match step {
             None => Ok(None),
             Some(Step::Classifier) => {
@@ -420,16 +518,12 @@ impl Session {
     /// # Errors
     /// When there is no such stage, it has not run, or the backend fails.
     pub async fn maps(&mut self, stage: String) -> Result<JsValue> {
-        let (Some(model), Some(pass), Some(shot)) = (&self.model, &self.pass, &self.shot) else {
+        let index = self.model()?.cpu.net.stage_index(&stage)?;
+        let maps = self.stage_maps(index).await?;
+        let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
         let began = now();
-        let index = model.net.stage_index(&stage)?;
-        let found = match pass.motion(index) {
-            Some(motion) => motion.forward.clone(),
-            None => model.net.probe(&self.backend, pass, index, &model.estimation)?,
-        };
-        let maps = read_maps(&self.backend, &stage, model.estimation.radius(), &found).await?;
         let [height, width] = maps.grid;
         let size = height * width;
         let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
@@ -455,7 +549,7 @@ impl Session {
             confidence.push(picture(&Picture::from_rgba(width, height, rgba)?));
             ranges.push(array([least, most]));
         }
-        let trained = pass.motion(index).is_some();
+        let trained = on!(model, runner => runner.has_motion(index));
         let range = heat::range(&maps.confidence).unwrap_or_default();
         self.log.times.draw += now() - began;
         Ok(object([
@@ -501,17 +595,15 @@ impl Session {
     /// Before that, or when the backend fails.
     pub async fn scores(&mut self) -> Result<JsValue> {
         let logits = self.logits().await?;
-        let (Some(model), Some(pass)) = (&self.model, &self.pass) else {
-            return Err(Error::Order("Open a video first."));
-        };
+        let model = self.model()?;
         let top = top(&logits, TOP).into_iter().map(|(class, probability)| {
-            let label = model.net.config().id2label.get(&class).map_or("", String::as_str);
+            let label = model.config().id2label.get(&class).map_or("", String::as_str);
             object([("label", label.into()), ("probability", probability.into())])
         });
         let Log { ran, times } = &self.log;
-        let all = model.net.stage_names().enumerate().flat_map(|(index, name)| {
-            let motion = pass.motion(index).map(|_| format!("motion of {name}"));
-            std::iter::once(name.to_owned()).chain(motion)
+        let all = model.cpu.net.stage_names().enumerate().flat_map(|(index, name)| {
+            let motion = on!(model, runner => runner.has_motion(index));
+            std::iter::once(name.to_owned()).chain(motion.then(|| format!("motion of {name}")))
         });
         let ran_here: BTreeSet<&String> = ran.iter().collect();
         let reused: Vec<String> = all.filter(|name| !ran_here.contains(name)).collect();
@@ -523,11 +615,19 @@ impl Session {
             ms.push(("prepare", times.prepared - times.decoded));
         }
         ms.extend([("network", times.network), ("draw", times.draw), ("total", total)]);
-        let said = format!("{} on the {} in {:.0} ms", model.name, self.backend.name().to_uppercase(), total);
+        let backend = on!(model, runner => runner.backend.name());
+        let said = format!("{} on the {} in {:.0} ms", model.name, backend.to_uppercase(), total);
+        let start = self.start.map_or(JsValue::UNDEFINED, |Start { load, first, later }| {
+            object([("load", load.into()), ("first", first.into()), ("later", later.into())])
+        });
         Ok(object([
             ("top", array(top)),
-            ("backend", self.backend.name().into()),
-            ("threads", self.backend.threads().into()),
+            ("backend", backend.into()),
+            ("adapter", self.adapter.as_str().into()),
+            ("why", self.why.as_str().into()),
+            ("notes", texts(self.stopped.then_some(&self.why))),
+            ("start", start),
+            ("threads", model.cpu.backend.threads().into()),
             ("ran", texts(ran)),
             ("reused", texts(&reused)),
             ("settings", settings_message(&model.estimation)),
@@ -540,24 +640,30 @@ impl Session {
     ///
     /// # Errors
     /// Without a clip that ran to its end.
-    pub async fn save(&self) -> Result<JsValue> {
-        let logits = self.logits().await?;
-        let (Some(model), Some(pass), Some(shot)) = (&self.model, &self.pass, &self.shot) else {
+    pub async fn save(&mut self) -> Result<JsValue> {
+        let (logits, saved) = loop {
+            match self.results().await {
+                Err(error) => {
+                    self.take_over(error)?;
+                    self.catch_up(usize::MAX)?;
+                }
+                Ok(found) => break found,
+            }
+        };
+        let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
         let clip = channels_first(&HostTensor::new(shot.shape(), shot.tensor.clone())?)?;
         let mut results = std::collections::BTreeMap::new();
         results.insert("logits".to_owned(), HostTensor::new([1, logits.len()], logits.clone())?);
-        for (index, stage) in model.net.stage_names().enumerate() {
-            let Some(motion) = pass.motion(index) else { continue };
-            let forward = &motion.forward;
+        for (stage, saved) in saved {
             for (kind, tensor) in [
-                ("displacement", &forward.displacement),
-                ("confidence", &forward.confidence),
-                ("argmax", &forward.argmax),
-                ("motion", &motion.features),
+                ("displacement", saved.displacement),
+                ("confidence", saved.confidence),
+                ("argmax", saved.argmax),
+                ("motion", saved.motion),
             ] {
-                let mut host = channels_first(&self.backend.read(tensor).await?)?;
+                let mut host = channels_first(&tensor)?;
                 host.shape.insert(0, 1);
                 results.insert(format!("{kind}.{stage}"), host);
             }
@@ -566,7 +672,7 @@ impl Session {
         let clip_file = Weights::new(one).to_safetensors(false)?;
         let result_file = Weights::new(results).to_safetensors(false)?;
         let estimation = &model.estimation;
-        let labels = &model.net.config().id2label;
+        let labels = &model.config().id2label;
         let top: Vec<_> = top(&logits, TOP)
             .into_iter()
             .map(|(class, probability)| serde_json::json!({ "label": labels.get(&class), "probability": probability }))
@@ -602,21 +708,127 @@ impl Session {
         self.video.as_mut().ok_or(Error::Order("Open a video first."))
     }
 
-    async fn logits(&self) -> Result<Vec<f32>> {
-        let logits = self.pass.as_ref().and_then(Pass::logits);
+    fn model_mut(&mut self) -> Result<&mut Model> {
+        model_of(&mut self.model)
+    }
+
+    fn forget_clip(&mut self) {
+        (self.video, self.shot, self.stopped) = (None, None, false);
+        if let Some(model) = &mut self.model {
+            on_mut!(model, runner => runner.forget());
+        }
+    }
+
+    /// Brings the clip, if there is one, to the network that is in use.
+    fn begin_clip(&mut self) -> Result<()> {
+        let (Some(model), Some(shot)) = (&mut self.model, &self.shot) else { return Ok(()) };
+        if shot.tensor.is_empty() {
+            return Ok(());
+        }
+        let clip = HostTensor::new([&[1], &shot.shape()[..]].concat(), shot.tensor.clone())?;
+        self.log.ran.clear();
+        match on_mut!(model, runner => runner.begin(&clip)) {
+            Err(error) => self.take_over(error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn leave_gpu(&mut self, why: String) -> Result<()> {
+        self.model_mut()?.gpu = None;
+        (self.start, self.why, self.stopped) = (None, why, false);
+        self.adapter.clear();
+        self.begin_clip()
+    }
+
+    /// The graphics card failed: the CPU begins the clip again, and the page says why.
+    ///
+    /// # Errors
+    /// When it was the CPU that failed.
+    fn take_over(&mut self, error: Error) -> Result<()> {
+        if self.model()?.gpu.is_none() {
+            return Err(error);
+        }
+        let reason = error.to_string().replace("gpu backend: ", "");
+        self.use_cpu(format!("WebGPU stopped while it ran the clip, so the CPU ran it again: {reason}."))?;
+        self.stopped = true;
+        Ok(())
+    }
+
+    /// Runs what is left up to stage `index`, and beyond the last one the classifier.
+    fn catch_up(&mut self, index: usize) -> Result<()> {
+        while self
+            .model
+            .as_ref()
+            .and_then(|m| on!(m, runner => runner.stages_run()))
+            .is_some_and(|n| n <= index)
+        {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    async fn stage_maps(&mut self, index: usize) -> Result<StageMaps> {
+        let began = now();
+        let maps = loop {
+            let model = self.model()?;
+            match on!(model, runner => runner.maps(index, &model.estimation).await) {
+                Err(error) => {
+                    self.take_over(error)?;
+                    self.catch_up(index)?;
+                }
+                Ok(maps) => break maps,
+            }
+        };
+        // A graphics card runs while it is waited for.
+        self.log.times.network += now() - began;
+        maps.ok_or(Error::Order("Open a video first."))
+    }
+
+    async fn logits(&mut self) -> Result<Vec<f32>> {
+        let began = now();
+        let logits = loop {
+            let model = self.model()?;
+            match on!(model, runner => runner.logits().await) {
+                Err(error) => {
+                    self.take_over(error)?;
+                    self.catch_up(usize::MAX)?;
+                }
+                Ok(logits) => break logits,
+            }
+        };
+        self.log.times.network += now() - began;
+        logits.ok_or(Error::Order("The network has not run to its end."))
+    }
+
+    /// Scores, and the maps of every stage with a module.
+    async fn results(&self) -> Result<(Vec<f32>, Vec<(&'static str, Saved)>)> {
+        let model = self.model()?;
+        let logits = on!(model, runner => runner.logits().await)?;
         let logits = logits.ok_or(Error::Order("The network has not run to its end."))?;
-        Ok(self.backend.read(logits).await?.data)
+        let mut all = Vec::new();
+        for (index, stage) in model.cpu.net.stage_names().enumerate() {
+            all.extend(on!(model, runner => runner.saved(index).await)?.map(|saved| (stage, saved)));
+        }
+        Ok((logits, all))
     }
 }
 
+fn model_of(model: &mut Option<Model>) -> Result<&mut Model> {
+    model.as_mut().ok_or(Error::Order("Load a model before a video."))
+}
+
 impl Model {
+    fn config(&self) -> &Config {
+        self.cpu.net.config()
+    }
+
     fn preprocess(&self) -> Preprocess {
-        let Config { resize, input_size, mean, std, .. } = *self.net.config();
+        let Config { resize, input_size, mean, std, .. } = *self.config();
         Preprocess { resize, input_size, mean, std }
     }
 
     fn sampling(&self) -> Sampling {
-        match self.net.config().sampling {
+        match self.config().sampling {
             config::Sampling::Segment => Sampling::Segment,
             config::Sampling::Dense => Sampling::Dense,
         }
@@ -632,22 +844,24 @@ impl Model {
     /// The first stage with a motion module, else the third one (paper, Sec. 3.4).
     fn default_stage(&self) -> &'static str {
         let mut trained =
-            self.net.stage_names().enumerate().filter(|(i, _)| self.net.motion_module(*i).is_some());
+            self.cpu.net.stage_names().enumerate().filter(|(i, _)| self.cpu.net.motion_module(*i).is_some());
         let first = trained.next().map(|(_, name)| name);
-        first.or(self.net.stage_names().nth(2)).unwrap_or_default()
+        first.or(self.cpu.net.stage_names().nth(2)).unwrap_or_default()
     }
 
     /// The 'model' message's `info`.
     fn info(&self, parameters: usize) -> JsValue {
-        let config = self.net.config();
+        let config = self.config();
         let trained: Vec<&str> = self
+            .cpu
             .net
             .stage_names()
             .enumerate()
-            .filter(|(index, _)| self.net.motion_module(*index).is_some())
+            .filter(|(index, _)| self.cpu.net.motion_module(*index).is_some())
             .map(|(_, name)| name)
             .collect();
         let stages = self
+            .cpu
             .net
             .stage_names()
             .map(|name| object([("name", name.into()), ("trained", trained.contains(&name).into())]));
@@ -656,7 +870,7 @@ impl Model {
             1 => format!("with a motion module after {}", trained[0]),
             _ => format!("with motion modules after {}", trained.join(", ")),
         };
-        let unused = match self.net.unused_motion_weights().len() {
+        let unused = match self.cpu.net.unused_motion_weights().len() {
             0 => String::new(),
             count => {
                 format!(" {count} tensors of motion modules that its config.json leaves out are not used.")

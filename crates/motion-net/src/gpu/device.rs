@@ -14,6 +14,13 @@ use crate::{Error, Result};
 /// hand-over takes a software adapter so long that a browser takes it for dead.
 const DISPATCHES: usize = 64;
 const OPERATIONS: u64 = 4_000_000_000;
+/// What the user of the program can do; a page goes on with the CPU by itself.
+const REMEDY: &str = if cfg!(target_arch = "wasm32") {
+    ""
+} else {
+    "; install a driver for Vulkan, Metal or DirectX 12 (Debian: mesa-vulkan-drivers), or use --backend cpu"
+};
+const ANEW: &str = if cfg!(target_arch = "wasm32") { "" } else { "; open the backend anew, or use the cpu" };
 /// Bytes between the numbers of two dispatches; every device takes offsets of such multiples.
 const PARAMS_STRIDE: usize = 256;
 
@@ -106,7 +113,7 @@ impl Gpu {
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| {
-            failed(format!("the adapter {:?} gives no device ({error}); use --backend cpu", info.name))
+            failed(format!("the adapter {:?} gives no device ({}){REMEDY}", info.name, on_one_line(&error)))
         })?;
         let faults = Arc::new(Mutex::new(Faults::default()));
         let noted = faults.clone();
@@ -155,10 +162,7 @@ impl Gpu {
             ..Default::default()
         };
         instance.request_adapter(&options).await.map_err(|error| {
-            failed(format!(
-                "no graphics adapter was found ({error}); install a driver for Vulkan, Metal or DirectX 12 (Debian: \
-                 mesa-vulkan-drivers), or use --backend cpu"
-            ))
+            failed(format!("no graphics adapter was found ({}){REMEDY}", on_one_line(&error)))
         })
     }
 
@@ -173,7 +177,7 @@ impl Gpu {
     pub(super) fn check(&self) -> Result<()> {
         let mut faults = lock(&self.faults);
         let message = match &faults.lost {
-            Some(lost) => Some(format!("{lost}; open the backend anew, or use the cpu")),
+            Some(lost) => Some(format!("{lost}{ANEW}")),
             None => faults.errors.first().cloned(),
         };
         let Some(message) = message else { return Ok(()) };
@@ -385,13 +389,18 @@ impl Dispatch {
     }
 }
 
-/// An error on one line.
+/// An error's words without line breaks, and without what is wrapped around those of a browser.
+fn on_one_line(error: &impl std::fmt::Display) -> String {
+    let words: Vec<String> = error.to_string().split_whitespace().map(str::to_owned).collect();
+    let line = words.join(" ");
+    line.trim_start_matches("JsValue(").trim_end_matches(" undefined)").to_owned()
+}
+
 fn describe(error: &wgpu::Error) -> String {
     let kind = match error {
         wgpu::Error::OutOfMemory { .. } => "out of memory on the device; use fewer or smaller frames",
         wgpu::Error::Validation { .. } => "the device refused a command",
         wgpu::Error::Internal { .. } => "the driver failed",
     };
-    let words: Vec<String> = error.to_string().split_whitespace().map(str::to_owned).collect();
-    format!("{kind}: {}", words.join(" "))
+    format!("{kind}: {}", on_one_line(error))
 }

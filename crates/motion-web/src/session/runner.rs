@@ -1,0 +1,202 @@
+//! A network on one backend, with the pass that it is in; and the probe that compares two of them.
+
+use std::rc::Rc;
+
+use motion_net::config::{Config, MINIMUM_SIDE};
+use motion_net::{
+    Backend, CpuBackend, Estimation, GpuBackend, HostTensor, Mode, MsNet, Pass, StageMaps, Step, Weights,
+    read_maps,
+};
+
+use super::now;
+use crate::Result;
+
+/// A backend that is so many times slower on the smallest clip is not asked for a larger one.
+const HOPELESS: f64 = 4.0;
+/// Scores of the two backends differ by rounding, and a little more where two matches are all but equal: this share of
+/// the largest score is neither.
+const AGREEMENT: f32 = 0.02;
+
+/// A network, where it runs, and how far it is with the clip.
+pub(super) struct Runner<B: Backend> {
+    pub(super) backend: Rc<B>,
+    pub(super) net: MsNet<B>,
+    pass: Option<Pass<B::Tensor>>,
+}
+
+/// What a file of results holds of a motion module, each `[N, H, W, C]`.
+pub(super) struct Saved {
+    pub(super) displacement: HostTensor,
+    pub(super) confidence: HostTensor,
+    pub(super) argmax: HostTensor,
+    pub(super) motion: HostTensor,
+}
+
+/// Times of a small clip in milliseconds.
+pub(super) struct Probe {
+    /// Side of the clip in pixels.
+    pub(super) side: usize,
+    /// The graphics card's very first run, which waits for its kernels to be compiled.
+    pub(super) first: f64,
+    /// A later one.
+    pub(super) gpu: f64,
+    pub(super) cpu: f64,
+}
+
+impl<B: Backend> Runner<B> {
+    pub(super) fn load(backend: Rc<B>, config: Config, weights: Weights) -> Result<Self> {
+        let net = MsNet::load(&*backend, config, weights)?;
+        Ok(Self { backend, net, pass: None })
+    }
+
+    /// Takes up a clip, `[1, T, H, W, 3]`; nothing has run yet.
+    pub(super) fn begin(&mut self, clip: &HostTensor) -> Result<()> {
+        self.pass = Some(self.net.begin(&*self.backend, clip)?);
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.pass = None;
+    }
+
+    pub(super) fn has_clip(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    pub(super) fn rewind_to_motion(&mut self) {
+        if let Some(pass) = &mut self.pass {
+            pass.rewind_to_motion();
+        }
+    }
+
+    /// Stages that have run, unless nothing is left to run.
+    pub(super) fn stages_run(&self) -> Option<usize> {
+        let pass = self.pass.as_ref().filter(|pass| pass.scores.is_none())?;
+        Some(pass.stages.iter().take_while(|stage| stage.is_some()).count())
+    }
+
+    pub(super) fn has_motion(&self, index: usize) -> bool {
+        self.pass.as_ref().is_some_and(|pass| pass.motion(index).is_some())
+    }
+
+    pub(super) fn advance(&mut self, estimation: &Estimation) -> Result<Option<Step>> {
+        let Some(pass) = &mut self.pass else { return Ok(None) };
+        Ok(self.net.advance(&*self.backend, pass, estimation, Mode::EVAL)?)
+    }
+
+    /// Maps of a stage that has run; a probe where it has no module.
+    pub(super) async fn maps(&self, index: usize, estimation: &Estimation) -> Result<Option<StageMaps>> {
+        let Some(pass) = &self.pass else { return Ok(None) };
+        let found = match pass.motion(index) {
+            Some(motion) => motion.forward.clone(),
+            None => self.net.probe(&*self.backend, pass, index, estimation)?,
+        };
+        let stage = self.net.stage_names().nth(index).unwrap_or_default();
+        Ok(Some(read_maps(&*self.backend, stage, estimation.radius(), &found).await?))
+    }
+
+    /// Scores of the clip, once the pass is through.
+    pub(super) async fn logits(&self) -> Result<Option<Vec<f32>>> {
+        let Some(logits) = self.pass.as_ref().and_then(Pass::logits) else { return Ok(None) };
+        Ok(Some(self.backend.read(logits).await?.data))
+    }
+
+    pub(super) async fn saved(&self, index: usize) -> Result<Option<Saved>> {
+        let Some(motion) = self.pass.as_ref().and_then(|pass| pass.motion(index)) else { return Ok(None) };
+        let found = &motion.forward;
+        Ok(Some(Saved {
+            displacement: self.backend.read(&found.displacement).await?,
+            confidence: self.backend.read(&found.confidence).await?,
+            argmax: self.backend.read(&found.argmax).await?,
+            motion: self.backend.read(&motion.features).await?,
+        }))
+    }
+
+    /// Scores of clips `[N, T, H, W, 3]`, all at once.
+    pub(super) async fn logits_of(&self, clips: &HostTensor, estimation: &Estimation) -> Result<Vec<f32>> {
+        let pass = self.net.forward(&*self.backend, clips, estimation)?;
+        match pass.logits() {
+            Some(logits) => Ok(self.backend.read(logits).await?.data),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Scores of a clip, and how long they took in milliseconds: the first time, and the faster of two more.
+    async fn timed(&self, clip: &HostTensor, estimation: &Estimation) -> Result<(Vec<f32>, f64, f64)> {
+        let mut times = [0.0; 3];
+        let mut logits = Vec::new();
+        for time in &mut times {
+            let began = now();
+            logits = self.logits_of(clip, estimation).await?;
+            *time = now() - began;
+        }
+        let [first, second, third] = times;
+        Ok((logits, first, second.min(third)))
+    }
+}
+
+impl Probe {
+    /// Runs small clips on both, the larger one only where the smaller leaves it open which is faster.
+    ///
+    /// # Errors
+    /// When a backend fails, or the graphics card's scores are not those of the CPU.
+    pub(super) async fn run(
+        cpu: &Runner<CpuBackend>,
+        gpu: &Runner<GpuBackend>,
+        estimation: &Estimation,
+    ) -> Result<Self> {
+        let Config { input_size, frames, .. } = *cpu.net.config();
+        let [small, large] = [4, 2].map(|part| (input_size / part).max(MINIMUM_SIDE));
+        let mut probe = Self::at(small, frames, cpu, gpu, estimation).await?;
+        if (1.0 / HOPELESS..HOPELESS).contains(&(probe.gpu / probe.cpu)) {
+            let first = probe.first;
+            probe = Self { first, ..Self::at(large, frames, cpu, gpu, estimation).await? };
+        }
+        Ok(probe)
+    }
+
+    async fn at(
+        side: usize,
+        frames: usize,
+        cpu: &Runner<CpuBackend>,
+        gpu: &Runner<GpuBackend>,
+        estimation: &Estimation,
+    ) -> Result<Self> {
+        // Waves: something to see everywhere, different in every frame.
+        let data = (0..frames * side * side * 3).map(|i| (i as f32 * 0.37).sin()).collect();
+        let clip = HostTensor::new([1, frames, side, side, 3], data)?;
+        let (found, first, gpu) = gpu.timed(&clip, estimation).await?;
+        let (expected, _, cpu) = cpu.timed(&clip, estimation).await?;
+        check_agreement(&found, &expected)?;
+        Ok(Self { side, first, gpu, cpu })
+    }
+
+    /// The graphics card's speed in units of the CPU's.
+    pub(super) fn speed(&self) -> f64 {
+        self.cpu / self.gpu.max(1e-3)
+    }
+}
+
+/// Whether a card computes what the CPU computes.
+fn check_agreement(found: &[f32], expected: &[f32]) -> Result<()> {
+    let largest = expected.iter().fold(1_f32, |most, value| most.max(value.abs()));
+    let agree = |(a, b): (&f32, &f32)| (a - b).abs() <= AGREEMENT * largest;
+    if found.len() == expected.len() && found.iter().zip(expected).all(agree) {
+        return Ok(());
+    }
+    let message = "its numbers are not those of the CPU; a newer graphics driver may help".to_owned();
+    Err(motion_net::Error::Backend { backend: "gpu", message }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_that_computes_something_else_is_refused() {
+        assert!(check_agreement(&[1.0, -20.0], &[1.001, -20.01]).is_ok());
+        assert!(check_agreement(&[0.0, 0.0], &[1.0, -20.0]).is_err());
+        assert!(check_agreement(&[f32::NAN, -20.0], &[1.0, -20.0]).is_err());
+        assert!(check_agreement(&[1.0], &[1.0, -20.0]).is_err());
+    }
+}

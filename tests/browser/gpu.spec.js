@@ -1,0 +1,172 @@
+// Does the page run on WebGPU where that is there, with the CPU's numbers, and on the CPU where it is not or ends?
+// Chromium's SwiftShader stands in for a graphics card: it is slow, so the clips are small.
+
+import { readFileSync, writeFileSync, mkdirSync, copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { logitsOf, networks } from './golden.js';
+import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
+import {
+  BUILDS, choose, demoFile, expect, launchOptions, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit,
+} from './support.js';
+
+test.use({
+  launchOptions: {
+    ...launchOptions,
+    args: [...launchOptions.args, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+  },
+});
+
+// The default model on clips of 96 x 96, as a folder.
+const SIDE = 96;
+function smallModel() {
+  const folder = join(scratch, 'small');
+  mkdirSync(folder, { recursive: true });
+  const config = JSON.parse(readFileSync(join(MODEL, 'config.json'), 'utf8'));
+  Object.assign(config, { input_size: SIDE, resize: [SIDE, SIDE] });
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+  copyFileSync(join(MODEL, 'model.safetensors'), join(folder, 'model.safetensors'));
+  return folder;
+}
+
+// The page with the small model in the place of the default one, so that nothing large ever runs on SwiftShader.
+async function visitSmall(page, query = '') {
+  const folder = smallModel();
+  await page.route('**/models/default/config.json', (route) => route.fulfill({
+    contentType: 'application/json', body: readFileSync(join(folder, 'config.json'), 'utf8'),
+  }));
+  await visit(page, process.env.MOTIONLENS_URL + query);
+  return folder;
+}
+
+// What the worker does first: errors that nobody caught become errors in the console, which no test may leave behind.
+const WATCHED = `{
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (...all) {
+    const device = await requestDevice.apply(this, all);
+    self.device = device;
+    device.addEventListener('uncapturederror', ({ error }) => console.error('of the GPU: ' + error.message));
+    return device;
+  };
+}`;
+
+const prepare = (page, script) => replaceWorker(page, (worker) => `${script}\n${worker}`);
+const cores = (count) => `Object.defineProperty(navigator, 'hardwareConcurrency', { value: ${count} });`;
+const ranOn = (page) => page.locator('#run-facts').textContent();
+const why = (page) => page.locator('#backend-why').textContent();
+
+async function run(page) {
+  await choose(page, demoFile);
+  await state(page, 'result');
+  console.log(`${await ranOn(page)}: ${await why(page)}`);
+}
+
+async function expectTheCpusNumbers(page, folder) {
+  const both = await savedResults(page, folder, 'kernel');
+  expect(Object.keys(both.native)).toContain('logits');
+  expect(both.native.logits.values.some((value) => value !== 0)).toBe(true);
+  for (const [name, difference] of Object.entries(differences(both.page, both.native))) {
+    console.log(`${name}: largest difference ${difference.toExponential(1)}`);
+    expect(difference, name).toBeLessThan(TOLERANCE);
+  }
+  for (const [name, share] of Object.entries(jumps(both.page, both.native))) expect(share, name).toBeLessThan(SHARE);
+}
+
+for (const [count, name] of BUILDS) {
+  test(`a clip runs wholly on WebGPU, with the numbers of the CPU; the module with ${name}`, async ({ page }) => {
+    test.skip(count > 1 && Boolean(NO_THREADS), NO_THREADS);
+    await prepare(page, WATCHED + cores(count));
+    const folder = await visitSmall(page, '?backend=gpu');
+    await run(page);
+    expect(await ranOn(page)).toMatch(/^WebGPU · /);
+    expect(await why(page)).toMatch(/^You chose it\. WebGPU \(.*\) has [\d.]+ times the CPU's speed on a small clip/);
+    await expect(page.locator('#facts')).toContainText(/small clip [\d.]+ (ms|s) the first time, then [\d.]+ (ms|s)/);
+    console.log(await page.locator('#facts div', { hasText: 'start' }).textContent());
+    await expectTheCpusNumbers(page, folder);
+    // Another estimator, and then the CPU by the user's choice: the clip stays.
+    await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+    await expect(page.locator('#facts')).toContainText('soft-argmax');
+    await state(page, 'result');
+    expect(await ranOn(page)).toMatch(/^WebGPU · /);
+    await page.selectOption('#backend', 'cpu');
+    await expect(page.locator('#run-facts')).toHaveText(new RegExp(`^CPU, ${name}`));
+    await state(page, 'result');
+    expect(await why(page)).toBe('You chose it.');
+  });
+}
+
+test('by itself the page measures both, and says what came of it', async ({ page }) => {
+  await prepare(page, WATCHED);
+  await visitSmall(page);
+  await run(page);
+  const said = await why(page);
+  expect(said).toMatch(/^WebGPU \(.*\) has [\d.]+ times the CPU's speed/);
+  // Whatever the machine, what runs is what was measured to be faster.
+  const faster = Number(said.match(/has ([\d.]+) times/)[1]) > 1;
+  expect(await ranOn(page)).toMatch(faster ? /^WebGPU/ : /^CPU/);
+  expect(said.endsWith('so the CPU runs.')).toBe(!faster);
+  await expect(page.locator('#backend')).toHaveValue('auto');
+});
+
+// What a worker may find in the place of WebGPU, and what the page says then.
+const HALVES = [
+  ['is missing', "Object.defineProperty(Object.getPrototypeOf(navigator), 'gpu', { value: undefined });", 'this browser does not have it'],
+  ['has no adapter', 'GPU.prototype.requestAdapter = async () => null;', 'finds no graphics card'],
+  ['throws', "GPU.prototype.requestAdapter = () => { throw new Error('not in this frame'); };", 'not in this frame'],
+  ['rejects', "GPU.prototype.requestAdapter = async () => { throw new Error('not today'); };", 'not today'],
+  ['gives no device', "GPUAdapter.prototype.requestDevice = async () => { throw new DOMException('no room', 'OperationError'); };", 'gives no device'],
+  ['computes zeros', `{
+    const { createComputePipeline } = GPUDevice.prototype;
+    GPUDevice.prototype.createComputePipeline = function (descriptor) {
+      const { module, entryPoint } = descriptor.compute;
+      const layout = descriptor.layout;
+      const code = '@compute @workgroup_size(1) fn ' + entryPoint + '() {}';
+      return createComputePipeline.call(this, { layout, compute: { module: this.createShaderModule({ code }), entryPoint } });
+    };
+  }`, 'its numbers are not those of the CPU'],
+];
+for (const [what, script, says] of HALVES) {
+  test(`where WebGPU ${what} the CPU runs, and the page says why`, async ({ page }) => {
+    await prepare(page, script);
+    await visitSmall(page, '?backend=gpu');
+    await run(page);
+    expect(await ranOn(page)).toMatch(/^CPU/);
+    expect(await why(page)).toContain('WebGPU cannot be used here, so the CPU runs: ');
+    expect(await why(page)).toContain(says);
+    expect(await why(page), 'a sentence for people').not.toMatch(/undefined|JsValue|backend/);
+  });
+}
+
+// What may happen to a device while a clip runs: once its first maps are on the page.
+const ENDS = [
+  ['is destroyed', 'self.device.destroy();', 'the device was lost'],
+  ['runs out of memory', `GPUDevice.prototype.popErrorScope = async () => new GPUOutOfMemoryError('made up');`, 'out of memory'],
+];
+for (const [what, script, says] of ENDS) {
+  test(`where the device ${what} in mid-run the CPU ends the run, with right numbers`, async ({ page }) => {
+    await prepare(page, `${WATCHED}
+      const send = self.postMessage.bind(self);
+      self.postMessage = (message, transfer) => {
+        if (message.type === 'maps' && !self.ended) { self.ended = true; ${script} }
+        send(message, transfer);
+      };`);
+    const folder = await visitSmall(page, '?backend=gpu');
+    await run(page);
+    expect(await ranOn(page)).toMatch(/^CPU/);
+    expect(await why(page)).toContain('WebGPU stopped while it ran the clip, so the CPU ran it again: ');
+    expect(await why(page)).toContain(says);
+    await expect(page.locator('#notes')).toContainText(says);
+    await expectTheCpusNumbers(page, folder);
+  });
+}
+
+test('golden networks on WebGPU equal PyTorch’s', async ({ page }) => {
+  const cases = networks();
+  expect(cases.length).toBeGreaterThan(5);
+  const found = await logitsOf(page, cases, { folder: 'pkg', threads: 1, gpu: true });
+  for (const [i, { name, expected }] of cases.entries()) {
+    const difference = Math.max(...expected.map((value, k) => Math.abs(value - found[i][k])));
+    console.log(`${name}: largest difference of logits ${difference.toExponential(1)}`);
+    expect(found[i].length, name).toBe(expected.length);
+    expect(difference, name).toBeLessThan(TOLERANCE);
+  }
+});

@@ -92,7 +92,7 @@ fn strict(op: BinaryOp) -> Option<BinaryOp> {
 
 #[cfg(test)]
 mod tests {
-    use super::{module as made, *};
+    use super::module as made;
 
     /// (a, b, c) to the operation with this second byte of two: 0x85 is a * b + c, 0x86 c - a * b.
     fn module(operation: u8) -> Vec<u8> {

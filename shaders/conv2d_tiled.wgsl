@@ -4,68 +4,29 @@
 // K x K x C in steps of 4 quads, which all of it loads together. One invocation: 2 quads x 4 positions (8 where TALL)
 // in registers; each value that it takes from workgroup memory is used 8 times or 4 (8 where TALL).
 
-override HEADER: u32;
-override KERNEL: u32;
-override STRIDE: u32;
 override SHIFT: bool;
-override RESIDUAL: bool;
 override TALL: bool;
-
-struct Params {
-    height: u32, width: u32, channels: u32,
-    out_height: u32, out_width: u32, outputs: u32,
-    positions: u32, packed: u32,
-    clip: u32, fold: u32,
-    low: f32, high: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
 
 override TILE: u32 = select(64u, 128u, TALL);
 // [4 quads along the sum][positions], [16 along the sum][16 quads of outputs].
 var<workgroup> inputs: array<vec4f, 4u * TILE>;
 var<workgroup> weights: array<vec4f, 256>;
 
-fn place(position: u32) -> vec3u {
-    let p = min(position, params.positions - 1u);
-    let line = p / params.out_width;
-    return vec3u(line / params.out_height, line % params.out_height, p % params.out_width);
-}
-
 // Index of quad `c` under a filter's cell, shifted in time where that is asked; the zeros where it is outside.
-fn input_index(at: vec3u, cell: vec2u, c: u32) -> u32 {
-    let line = at.y * STRIDE + cell.y - KERNEL / 2u;
-    let column = at.z * STRIDE + cell.x - KERNEL / 2u;
-    var inside = line < params.height && column < params.width;
-    var frame = at.x;
+fn shifted_index(at: vec3u, cell: vec2u, c: u32) -> u32 {
+    var origin = at;
     if SHIFT {
         let time = at.x % params.clip;
         if c < params.fold {
-            inside = inside && time + 1u < params.clip;
-            frame += 1u;
+            if time + 1u == params.clip { return 0u; }
+            origin.x += 1u;
         } else if c < 2u * params.fold {
-            inside = inside && time > 0u;
-            frame -= 1u;
+            if time == 0u { return 0u; }
+            origin.x -= 1u;
         }
     }
-    return select(0u, HEADER + ((frame * params.height + line) * params.width + column) * params.channels + c, inside);
-}
-
-fn accumulate(sum: vec4f, x: vec4f, w: mat4x4f) -> vec4f {
-    return fma(w[3], vec4f(x.w), fma(w[2], vec4f(x.z), fma(w[1], vec4f(x.y), fma(w[0], vec4f(x.x), sum))));
-}
-
-fn finish(position: u32, o: u32, sum: vec4f) {
-    if position >= params.positions || o >= params.outputs { return; }
-    let index = position * params.outputs + o;
-    var value = sum + bias[o];
-    if RESIDUAL { value += residual[index]; }
-    y[index] = clamp(value, vec4f(params.low), vec4f(params.high));
+    let index = input_index(origin, cell);
+    return select(0u, index + c, index > 0u);
 }
 
 @compute @workgroup_size(8, 16)
@@ -99,11 +60,11 @@ fn conv2d_tiled(
         let c = mine % params.channels;
         let row = index % 4u * TILE + index / 4u;
         let ends = mine >= length;
-        inputs[row] = x[select(input_index(at0, cell, c), 0u, ends)];
-        inputs[row + 32u] = x[select(input_index(at1, cell, c), 0u, ends)];
+        inputs[row] = x[select(shifted_index(at0, cell, c), 0u, ends)];
+        inputs[row + 32u] = x[select(shifted_index(at1, cell, c), 0u, ends)];
         if TALL {
-            inputs[row + 64u] = x[select(input_index(at2, cell, c), 0u, ends)];
-            inputs[row + 96u] = x[select(input_index(at3, cell, c), 0u, ends)];
+            inputs[row + 64u] = x[select(shifted_index(at2, cell, c), 0u, ends)];
+            inputs[row + 96u] = x[select(shifted_index(at3, cell, c), 0u, ends)];
         }
         // Rows beyond the last meet zeros above.
         let rows = 4u * length - 1u;

@@ -10,47 +10,6 @@
 //
 // One invocation: one quad of channels at 4 neighbouring positions, so that a weight is loaded once for four.
 
-override HEADER: u32;
-override KERNEL: u32;
-override STRIDE: u32;
-override RESIDUAL: bool;
-
-struct Params {
-    height: u32, width: u32, channels: u32,
-    out_height: u32, out_width: u32,
-    positions: u32,
-    low: f32, high: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
-
-fn place(position: u32) -> vec3u {
-    let p = min(position, params.positions - 1u);
-    let line = p / params.out_width;
-    return vec3u(line / params.out_height, line % params.out_height, p % params.out_width);
-}
-
-fn input_index(at: vec3u, cell: vec2u, c: u32) -> u32 {
-    let line = at.y * STRIDE + cell.y - KERNEL / 2u;
-    let column = at.z * STRIDE + cell.x - KERNEL / 2u;
-    // What is below 0 has wrapped around and is large.
-    let inside = line < params.height && column < params.width;
-    return select(0u, HEADER + ((at.x * params.height + line) * params.width + column) * params.channels + c, inside);
-}
-
-fn finish(position: u32, c: u32, sum: vec4f) {
-    if position >= params.positions { return; }
-    let index = position * params.channels + c;
-    var value = sum + bias[c];
-    if RESIDUAL { value += residual[index]; }
-    y[index] = clamp(value, vec4f(params.low), vec4f(params.high));
-}
-
 @compute @workgroup_size(64)
 fn depthwise(
     @builtin(workgroup_id) group: vec3u,
@@ -70,10 +29,10 @@ fn depthwise(
         for (var u = 0u; u < KERNEL; u++) {
             let cell = vec2u(u, v);
             let w = weight[(v * KERNEL + u) * params.channels + c];
-            a0 = fma(x[input_index(at0, cell, c)], w, a0);
-            a1 = fma(x[input_index(at1, cell, c)], w, a1);
-            a2 = fma(x[input_index(at2, cell, c)], w, a2);
-            a3 = fma(x[input_index(at3, cell, c)], w, a3);
+            a0 = fma(x[input_index(at0, cell) + c], w, a0);
+            a1 = fma(x[input_index(at1, cell) + c], w, a1);
+            a2 = fma(x[input_index(at2, cell) + c], w, a2);
+            a3 = fma(x[input_index(at3, cell) + c], w, a3);
         }
     }
     finish(first, c, a0);

@@ -15,7 +15,7 @@ use motion_net::backend::{
     Activation, Backend, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics,
 };
 use motion_net::{CpuBackend, Estimation, Estimator, Result};
-use motionlens_tests::random::Random;
+use motionlens_tests::random::{self, Random};
 
 const STEP: f32 = 1.0 / 128.0;
 const TOLERANCE: f64 = 2e-3;
@@ -141,9 +141,7 @@ fn flat(x: &Tensor) -> Vec<f32> {
 
 /// Values in -1 ... 1, the same for the same seed.
 fn random(shape: &[usize], seed: u64) -> Tensor {
-    let mut numbers = Random(seed);
-    let values = (0..shape.iter().product()).map(|_| numbers.below(1 << 20) as f32 / (1 << 19) as f32 - 1.0);
-    Tensor::from_vec(values.collect::<Vec<_>>(), shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(random::tensor(shape, seed).data, shape, &Device::Cpu).unwrap()
 }
 
 /// All values at least two steps apart, so that no comparison among them changes within reach.

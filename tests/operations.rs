@@ -13,16 +13,9 @@ use motion_net::backend::{
 use motion_net::{CpuBackend, Error, Estimation, Estimator, HostTensor};
 use motionlens_tests::compare::{Report, compare};
 use motionlens_tests::now;
-use motionlens_tests::random::Random;
+use motionlens_tests::random::tensor as random;
 
 const TOLERANCE: f32 = 2e-5;
-
-/// Values in -1 ... 1, the same for the same seed.
-fn random(shape: &[usize], seed: u64) -> HostTensor {
-    let mut numbers = Random(seed);
-    let values = (0..shape.iter().product()).map(|_| numbers.below(1 << 20) as f32 / (1 << 19) as f32 - 1.0);
-    HostTensor::new(shape, values.collect()).unwrap()
-}
 
 /// A tensor filled by a function of its indices.
 fn filled<const N: usize>(shape: [usize; N], value: impl Fn([usize; N]) -> f64) -> HostTensor {

@@ -12,17 +12,10 @@ use motion_net::backend::{
 use motion_net::gpu::Form;
 use motion_net::{CpuBackend, Error, Estimation, Estimator, GpuBackend, HostTensor};
 use motionlens_tests::compare::{Report, compare};
-use motionlens_tests::random::Random;
+use motionlens_tests::random::tensor as random;
 use motionlens_tests::{gpu, now};
 
 const TOLERANCE: f32 = 2e-5;
-
-/// Values in -1 ... 1, the same for the same seed.
-fn random(shape: &[usize], seed: u64) -> HostTensor {
-    let mut numbers = Random(seed);
-    let values = (0..shape.iter().product()).map(|_| numbers.below(1 << 20) as f32 / (1 << 19) as f32 - 1.0);
-    HostTensor::new(shape, values.collect()).unwrap()
-}
 
 fn judge(report: &mut Report, kind: &str, case: &str, twin: &HostTensor, found: &HostTensor) {
     let largest = twin.data.iter().fold(1.0_f32, |most, v| most.max(v.abs()));

@@ -1,5 +1,7 @@
 //! Numbers that look random and are the same on every run: a seed in, a sequence out.
 
+use motion_net::HostTensor;
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub struct Random(pub u64);
 
@@ -17,4 +19,12 @@ impl Random {
     pub fn below(&mut self, bound: usize) -> usize {
         (self.number() % bound as u64) as usize
     }
+}
+
+/// Values in -1 ... 1, the same for the same seed.
+pub fn tensor(shape: &[usize], seed: u64) -> HostTensor {
+    let mut numbers = Random(seed);
+    let data =
+        (0..shape.iter().product()).map(|_| numbers.below(1 << 20) as f32 / (1 << 19) as f32 - 1.0).collect();
+    HostTensor { shape: shape.to_vec(), data }
 }

@@ -1,9 +1,7 @@
 //! Convolutions: norm folded and weights packed once, then run in the form that suits the shape.
 
 use super::device::{Bound, Call, failed};
-use super::kernels::{
-    CONV2D, CONV2D_TILED, Constants, ConvParams, DEPTHWISE, DepthwiseParams, Kernel, TiledParams,
-};
+use super::kernels::{CONV2D, CONV2D_TILED, Constants, ConvParams, DEPTHWISE, Kernel};
 use super::memory::{HEADER, Weights};
 use super::profile::Work;
 use super::tuning::{ConvShape, Form};
@@ -89,7 +87,7 @@ impl GpuBackend {
     /// Tells which pipelines this layer will need, as far as that is known before its input is.
     fn announce(&self, conv: &Conv) {
         if conv.spec.depthwise {
-            self.gpu.pipelines.announce(&DEPTHWISE, depthwise_constants(&conv.spec, false));
+            self.gpu.pipelines.announce(&DEPTHWISE, common_constants(&conv.spec, false));
             return;
         }
         for form in self.tuning.candidates() {
@@ -145,30 +143,6 @@ impl GpuBackend {
             operations: operations as u64,
             bytes: 4 * values as u64 + conv.weight.buffer.size(),
         };
-        if conv.spec.depthwise {
-            let params = DepthwiseParams {
-                height: h as u32,
-                width: w as u32,
-                channels: quads(c) as u32,
-                out_height: shape[1] as u32,
-                out_width: shape[2] as u32,
-                positions: positions as u32,
-                low,
-                high,
-            };
-            let groups = (positions.div_ceil(4) * quads(c)).div_ceil(64);
-            let [columns, rows] = self.gpu.spread(groups as u32);
-            self.gpu.record(Call {
-                kernel: &DEPTHWISE,
-                constants: depthwise_constants(&conv.spec, residual.is_some()),
-                params: bytemuck::bytes_of(&params),
-                buffers: &buffers,
-                groups: [columns, rows, 1],
-                work: work("depthwise", ""),
-            })?;
-            return Ok(y);
-        }
-        let form = self.tuning.form(&ConvShape { kernel, stride, input: c, output, size: [n, h, w] });
         let params = ConvParams {
             height: h as u32,
             width: w as u32,
@@ -183,8 +157,21 @@ impl GpuBackend {
             low,
             high,
         };
-        // Both forms have the same numbers; a test compares each with its shader.
-        const { assert!(size_of::<ConvParams>() == size_of::<TiledParams>()) };
+        let params = bytemuck::bytes_of(&params);
+        if conv.spec.depthwise {
+            let groups = (positions.div_ceil(4) * quads(c)).div_ceil(64);
+            let [columns, rows] = self.gpu.spread(groups as u32);
+            self.gpu.record(Call {
+                kernel: &DEPTHWISE,
+                constants: common_constants(&conv.spec, residual.is_some()),
+                params,
+                buffers: &buffers,
+                groups: [columns, rows, 1],
+                work: work("depthwise", ""),
+            })?;
+            return Ok(y);
+        }
+        let form = self.tuning.form(&ConvShape { kernel, stride, input: c, output, size: [n, h, w] });
         let (kernel, constants) = dense_pipeline(form, &conv.spec, shift.is_some(), residual.is_some());
         let [outputs_each, positions_each] = match form {
             Form::Direct => [2 * span(output), 4 * 64 / span(output)],
@@ -195,7 +182,7 @@ impl GpuBackend {
         self.gpu.record(Call {
             kernel,
             constants,
-            params: bytemuck::bytes_of(&params),
+            params,
             buffers: &buffers,
             groups: [quads(output).div_ceil(outputs_each) as u32, rows, layers],
             work: work("conv2d", form.suffix()),
@@ -204,7 +191,8 @@ impl GpuBackend {
     }
 }
 
-fn depthwise_constants(spec: &ConvSpec, residual: bool) -> Constants {
+/// Constants of every convolution.
+fn common_constants(spec: &ConvSpec, residual: bool) -> Constants {
     vec![
         ("HEADER", HEADER),
         ("KERNEL", spec.kernel as u32),
@@ -214,7 +202,7 @@ fn depthwise_constants(spec: &ConvSpec, residual: bool) -> Constants {
 }
 
 fn dense_pipeline(form: Form, spec: &ConvSpec, shift: bool, residual: bool) -> (&'static Kernel, Constants) {
-    let mut constants = depthwise_constants(spec, residual);
+    let mut constants = common_constants(spec, residual);
     constants.push(("SHIFT", shift.into()));
     match form {
         Form::Direct => {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use super::lock;
 
-/// A shader: its file, its entry point and the operation share a name.
+/// A shader: its file, its entry point and the operation share a name. What it shares with others stands before it.
 pub(super) struct Kernel {
     pub(super) name: &'static str,
     pub(super) source: &'static str,
@@ -21,17 +21,45 @@ pub(super) struct Kernel {
     writes: u32,
 }
 
-macro_rules! kernels {
-    ($($kernel:ident $params:ident $file:literal ($reads:literal to $writes:literal) { $($field:ident: $type:ty),* $(,)? })*) => {
+/// The numbers of a shader, as the host has them, with the name and offset of each.
+macro_rules! params {
+    ($($params:ident { $($field:ident: $type:ty),* })*) => {
         $(
             #[repr(C)]
             #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
             pub(super) struct $params { $(pub(super) $field: $type),* }
 
+            impl $params {
+                const FIELDS: &[(&str, usize)] = &[$((stringify!($field), std::mem::offset_of!($params, $field))),*];
+            }
+        )*
+    };
+}
+
+params! {
+    ConvParams { height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, outputs: u32, positions: u32, packed: u32, clip: u32, fold: u32, low: f32, high: f32 }
+    MaxPoolParams { height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, length: u32 }
+    TemporalShiftParams { length: u32, frame: u32, channels: u32, clip: u32, fold: u32 }
+    UnitLengthParams { positions: u32, channels: u32, epsilon: f32 }
+    TakeFramesParams { length: u32, frame: u32, clip_in: u32, clip_out: u32, first: u32 }
+    CorrelationParams { height: u32, width: u32, channels: u32, side: u32, quads: u32, length: u32 }
+    MatchFramesParams { height: u32, width: u32, channels: u32, line_groups: u32, groups: u32, sharpness: f32, falloff: f32 }
+    CombineParams { length: u32 }
+    ConcatParams { a_channels: u32, b_channels: u32, a_quads: u32, b_quads: u32, y_quads: u32, length: u32 }
+    PeakParams { rounds: u32, length: u32 }
+    MeanParams { middle: u32, channels: u32, length: u32 }
+}
+
+macro_rules! kernels {
+    ($($kernel:ident $params:ident $file:literal ($reads:literal to $writes:literal) $(after $part:literal)?;)*) => {
+        $(
             pub(super) static $kernel: Kernel = Kernel {
                 name: $file,
-                source: include_str!(concat!("../../../../shaders/", $file, ".wgsl")),
-                params: &[$((stringify!($field), std::mem::offset_of!($params, $field))),*],
+                source: concat!(
+                    $(include_str!(concat!("../../../../shaders/parts/", $part, ".wgsl")),)?
+                    include_str!(concat!("../../../../shaders/", $file, ".wgsl"))
+                ),
+                params: $params::FIELDS,
                 params_size: size_of::<$params>() as u64,
                 reads: $reads,
                 writes: $writes,
@@ -45,39 +73,19 @@ macro_rules! kernels {
 }
 
 kernels! {
-    CONV2D ConvParams "conv2d" (4 to 1) {
-        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, outputs: u32,
-        positions: u32, packed: u32, clip: u32, fold: u32, low: f32, high: f32,
-    }
-    CONV2D_TILED TiledParams "conv2d_tiled" (4 to 1) {
-        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, outputs: u32,
-        positions: u32, packed: u32, clip: u32, fold: u32, low: f32, high: f32,
-    }
-    DEPTHWISE DepthwiseParams "depthwise" (4 to 1) {
-        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, positions: u32, low: f32, high: f32,
-    }
-    MAX_POOL MaxPoolParams "max_pool" (1 to 1) {
-        height: u32, width: u32, channels: u32, out_height: u32, out_width: u32, length: u32,
-    }
-    TEMPORAL_SHIFT TemporalShiftParams "temporal_shift" (1 to 1) {
-        length: u32, frame: u32, channels: u32, clip: u32, fold: u32,
-    }
-    UNIT_LENGTH UnitLengthParams "unit_length" (1 to 1) { positions: u32, channels: u32, epsilon: f32 }
-    TAKE_FRAMES TakeFramesParams "take_frames" (1 to 1) {
-        length: u32, frame: u32, clip_in: u32, clip_out: u32, first: u32,
-    }
-    CORRELATION CorrelationParams "correlation" (2 to 1) {
-        height: u32, width: u32, channels: u32, side: u32, quads: u32, length: u32,
-    }
-    MATCH_FRAMES MatchFramesParams "match_frames" (2 to 3) {
-        height: u32, width: u32, channels: u32, line_groups: u32, groups: u32, sharpness: f32, falloff: f32,
-    }
-    COMBINE CombineParams "combine" (2 to 1) { length: u32 }
-    CONCAT ConcatParams "concat" (2 to 1) {
-        a_channels: u32, b_channels: u32, a_quads: u32, b_quads: u32, y_quads: u32, length: u32,
-    }
-    PEAK PeakParams "peak" (1 to 1) { rounds: u32, length: u32 }
-    MEAN MeanParams "mean" (1 to 1) { middle: u32, channels: u32, length: u32 }
+    CONV2D ConvParams "conv2d" (4 to 1) after "convolution";
+    CONV2D_TILED ConvParams "conv2d_tiled" (4 to 1) after "convolution";
+    DEPTHWISE ConvParams "depthwise" (4 to 1) after "convolution";
+    MAX_POOL MaxPoolParams "max_pool" (1 to 1);
+    TEMPORAL_SHIFT TemporalShiftParams "temporal_shift" (1 to 1);
+    UNIT_LENGTH UnitLengthParams "unit_length" (1 to 1);
+    TAKE_FRAMES TakeFramesParams "take_frames" (1 to 1);
+    CORRELATION CorrelationParams "correlation" (2 to 1);
+    MATCH_FRAMES MatchFramesParams "match_frames" (2 to 3);
+    COMBINE CombineParams "combine" (2 to 1);
+    CONCAT ConcatParams "concat" (2 to 1);
+    PEAK PeakParams "peak" (1 to 1);
+    MEAN MeanParams "mean" (1 to 1);
 }
 
 /// Constants that a pipeline is compiled for.

@@ -1,5 +1,6 @@
 //! Resize, crop, mean and deviation. In: [`Frame`]s of any size. Out: a [`Clip`] `[T, H, W, 3]`.
 
+use crate::resize::Filter;
 use crate::{Error, Frame, Geometry, Result, crop, resize};
 
 /// How a frame becomes the network's input; the numbers are those of a model's `config.json`.
@@ -45,6 +46,24 @@ impl Preprocess {
         let [height, width] = self.resize;
         let window = [row..row + self.input_size, column..column + self.input_size];
         resize::resize_window(frame, height, width, window)
+    }
+
+    /// The two passes that make [`Preprocess::view`] of a frame of this size, for who runs them elsewhere: along the
+    /// columns, then along the rows.
+    ///
+    /// # Errors
+    /// As [`Preprocess::view`].
+    pub fn passes(&self, source_width: usize, source_height: usize) -> Result<[Filter; 2]> {
+        if source_width == 0 || source_height == 0 {
+            return Err(Error::EmptyFrame { width: source_width, height: source_height });
+        }
+        let [row, column] = self.offset()?;
+        let [height, width] = self.resize;
+        let window = |start| start..start + self.input_size;
+        Ok([
+            Filter::new(source_width, width, window(column)),
+            Filter::new(source_height, height, window(row)),
+        ])
     }
 
     /// A clip of the given frames, in order; they may differ in size.
@@ -99,7 +118,10 @@ impl Preprocess {
     }
 
     /// The normalised value of each of the 256 levels of each channel.
-    fn levels(&self) -> Result<[[f32; 256]; 3]> {
+    ///
+    /// # Errors
+    /// [`Error::Normalisation`] for a mean or deviation that gives no numbers.
+    pub fn levels(&self) -> Result<[[f32; 256]; 3]> {
         for channel in 0..3 {
             let (mean, std) = (self.mean[channel], self.std[channel]);
             if !mean.is_finite() {
@@ -136,6 +158,18 @@ mod tests {
             assert_eq!((view.width, view.height, view.time_secs), (8, 8, 1.5));
             assert_eq!(view.rgb, expected, "{width} x {height}");
         }
+    }
+
+    #[test]
+    fn a_pass_that_changes_no_size_keeps_every_byte() {
+        let same = Preprocess { resize: [5, 7], input_size: 5, ..Preprocess::default() };
+        for filter in same.passes(7, 5).unwrap() {
+            for (i, (first, range)) in filter.taps.iter().enumerate() {
+                assert_eq!(filter.weights[range.start], 1 << 22, "{i}: {first}");
+                assert!(filter.weights[range.start + 1..range.end].iter().all(|&weight| weight == 0));
+            }
+        }
+        assert!(same.passes(0, 5).is_err());
     }
 
     #[test]

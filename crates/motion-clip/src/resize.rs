@@ -85,16 +85,19 @@ pub fn shorter_side(height: usize, width: usize, size: usize) -> Result<[usize; 
 }
 
 /// Which source positions make each result position along one axis, and how much of each.
-struct Filter {
+///
+/// A result is `(2^21 + sum of weight * byte) >> 22`, at most 255. Where the size does not change that is the byte itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter {
     /// For each result: the first source position and its weights' range in `weights`.
-    taps: Vec<(usize, Range<usize>)>,
+    pub taps: Vec<(usize, Range<usize>)>,
     /// Parts of 2^22; all weights of a result add up to about 2^22, so their sum over bytes fits u32.
-    weights: Vec<u32>,
+    pub weights: Vec<u32>,
 }
 
 impl Filter {
     /// For the results `window` of `to`, made of `from` source positions.
-    fn new(from: usize, to: usize, window: Range<usize>) -> Self {
+    pub(crate) fn new(from: usize, to: usize, window: Range<usize>) -> Self {
         let scale = from as f64 / to as f64;
         let reach = scale.max(1.0);
         let mut filter = Self { taps: Vec::with_capacity(window.len()), weights: Vec::new() };
@@ -113,7 +116,7 @@ impl Filter {
     }
 
     /// The source positions from the first to the last that any result reads.
-    fn reads(&self) -> Range<usize> {
+    pub fn reads(&self) -> Range<usize> {
         let start = self.taps.iter().map(|(first, _)| *first).min().unwrap_or(0);
         let end = self.taps.iter().map(|(first, weights)| first + weights.len()).max().unwrap_or(0);
         start..end

@@ -4,10 +4,13 @@
 //! Activations are channels-last with four channels a vector; the last vector of a position is filled up with zeros,
 //! so that every kernel loads and stores four channels at once whatever their number.
 
+#[cfg(target_arch = "wasm32")]
+mod browser;
 mod conv2d;
 mod device;
 mod kernels;
 mod memory;
+mod pixels;
 mod profile;
 mod tuning;
 
@@ -25,6 +28,7 @@ use kernels::{
 };
 pub use memory::Memory;
 use memory::{HEADER, HEADER_BYTES, Loan, QUAD_BYTES};
+pub use pixels::{Pixels, Steps, ViewPlan};
 use profile::{Part, Profile};
 pub use profile::{Timed, Work};
 pub use tuning::Form;

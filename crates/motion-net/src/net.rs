@@ -202,15 +202,29 @@ impl<B: Backend> MsNet<B> {
     /// # Errors
     /// [`Error::Shape`] when the clip has another shape, another T than the network, or sides under 32 pixels.
     pub fn begin(&self, b: &B, clip: &HostTensor) -> Result<Pass<B::Tensor>> {
-        let frames = self.config.frames;
-        let &[n, t, height, width, 3] = clip.shape.as_slice() else {
-            return Err(self.clip_error(clip));
-        };
-        if n == 0 || t != frames || height.min(width) < MINIMUM_SIDE {
-            return Err(self.clip_error(clip));
+        match *clip.shape {
+            [n, t, height, width, 3] if t == self.config.frames => {
+                let frames = HostTensor::new([n * t, height, width, 3], clip.data.clone())?;
+                self.begin_on(b, b.upload(&frames)?)
+            }
+            _ => Err(self.clip_error(&clip.shape)),
         }
-        let x = b.upload(&HostTensor::new([n * t, height, width, 3], clip.data.clone())?)?;
-        Ok(self.pass(0, PassInput::Blocks(x), frames))
+    }
+
+    /// The same over clips that are on the backend already, `[N*T, H, W, 3]`.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_on(&self, b: &B, clips: B::Tensor) -> Result<Pass<B::Tensor>> {
+        let frames = self.config.frames;
+        match *b.shape(&clips) {
+            [n, height, width, 3]
+                if n > 0 && n.is_multiple_of(frames) && height.min(width) >= MINIMUM_SIDE =>
+            {
+                Ok(self.pass(0, PassInput::Blocks(clips), frames))
+            }
+            _ => Err(self.clip_error(&b.shape(&clips))),
+        }
     }
 
     /// Features of stage `index` before its motion module: a forward pass that stops there.
@@ -255,10 +269,10 @@ impl<B: Backend> MsNet<B> {
         Pass { frames, stages, scores: None, next, input }
     }
 
-    fn clip_error(&self, clip: &HostTensor) -> Error {
-        let expected =
-            format!("[N, {}, H, W, 3] with H and W of at least {MINIMUM_SIDE}", self.config.frames);
-        Error::Shape { operation: "clip", found: clip.shape.clone(), expected }
+    fn clip_error(&self, found: &[usize]) -> Error {
+        let frames = self.config.frames;
+        let expected = format!("[N, {frames}, H, W, 3] with H and W of at least {MINIMUM_SIDE}");
+        Error::Shape { operation: "clip", found: found.to_vec(), expected }
     }
 
     /// Correlation of a stage's own features, for a stage that has no trained module: a probe, not something the

@@ -16,6 +16,12 @@ pub fn colour(part: f32) -> [u8; 3] {
     colorous::MAGMA.eval_continuous(f64::from(part.clamp(0.0, 1.0))).as_array()
 }
 
+/// So many colours, evenly spaced from the lowest value to the highest, that the rest lies between two of them: for who
+/// draws elsewhere.
+pub fn colours() -> [[u8; 3]; 256] {
+    std::array::from_fn(|i| colour(i as f32 / 255.0))
+}
+
 /// A picture of a confidence map between `min` and `max`, which are those of the map itself ([`range`]) when
 /// it is drawn as in the paper's Fig. 6.
 ///

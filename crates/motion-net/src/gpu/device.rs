@@ -39,12 +39,16 @@ pub(super) struct Gpu {
     pub(super) info: wgpu::AdapterInfo,
     pub(super) pipelines: Pipelines,
     pub(super) pool: Arc<Pool>,
-    limits: wgpu::Limits,
+    pub(super) limits: wgpu::Limits,
     faults: Arc<Mutex<Faults>>,
     recorded: Mutex<Recorded>,
     /// The numbers of the recorded dispatches.
     params: wgpu::Buffer,
     pub(super) profile: Mutex<Option<Profile>>,
+    #[cfg(target_arch = "wasm32")]
+    pub(super) instance: wgpu::Instance,
+    #[cfg(target_arch = "wasm32")]
+    pub(super) screen: super::browser::Screen,
     /// Errors that the browser will tell of what was submitted.
     #[cfg(target_arch = "wasm32")]
     scopes: std::cell::RefCell<Vec<std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>>>,
@@ -142,6 +146,10 @@ impl Gpu {
             params,
             profile: Mutex::new(None),
             #[cfg(target_arch = "wasm32")]
+            instance,
+            #[cfg(target_arch = "wasm32")]
+            screen: Default::default(),
+            #[cfg(target_arch = "wasm32")]
             scopes: std::cell::RefCell::default(),
         })
     }
@@ -189,12 +197,17 @@ impl Gpu {
         Err(failed(message))
     }
 
+    /// Bytes that an activation may have, its header included.
+    pub(super) fn largest_activation(&self) -> u64 {
+        self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size)
+    }
+
     /// An activation's buffer for so many bytes.
     ///
     /// # Errors
     /// When the device takes no buffer of this size.
     pub(super) fn take(&self, bytes: u64) -> Result<Loan> {
-        let most = self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size);
+        let most = self.largest_activation();
         if bytes + HEADER_BYTES > most {
             return Err(failed(format!(
                 "out of memory: an activation of {bytes} bytes, the device takes {most}; use fewer or smaller frames"

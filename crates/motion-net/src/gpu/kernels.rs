@@ -48,6 +48,9 @@ params! {
     ConcatParams { a_channels: u32, b_channels: u32, a_quads: u32, b_quads: u32, y_quads: u32, length: u32 }
     PeakParams { rounds: u32, length: u32 }
     MeanParams { middle: u32, channels: u32, length: u32 }
+    ResizeParams { length: u32, lines: u32, source_start: i32, source_along: i32, source_beside: i32, result_along: u32, result_beside: u32 }
+    NormaliseParams { width: u32, stride: u32, first: u32, length: u32 }
+    PictureParams { width: u32, height: u32, maps: u32, stride: u32, shades: u32, scale: f32 }
 }
 
 macro_rules! kernels {
@@ -86,6 +89,10 @@ kernels! {
     CONCAT ConcatParams "concat" (2 to 1);
     PEAK PeakParams "peak" (1 to 1);
     MEAN MeanParams "mean" (1 to 1);
+    RESIZE ResizeParams "resize" (3 to 1);
+    NORMALISE NormaliseParams "normalise" (2 to 1);
+    DISPLACEMENT_RGBA PictureParams "displacement_rgba" (3 to 1) after "picture";
+    CONFIDENCE_RGBA PictureParams "confidence_rgba" (3 to 1) after "picture";
 }
 
 /// Constants that a pipeline is compiled for.

@@ -24,6 +24,6 @@ fn normalise(
     let id = (group.y * groups.x + group.x) * 64u + local;
     if id >= params.length { return; }
     let pixel = pixels[id / params.width * params.stride + id % params.width];
-    let at = vec3u(0u, 256u, 512u) + (vec3u(pixel) >> vec3u(0u, 8u, 16u) & vec3u(255u));
+    let at = vec3u(0u, 256u, 512u) + ((vec3u(pixel) >> vec3u(0u, 8u, 16u)) & vec3u(255u));
     y[params.first + id] = vec4f(levels[at.x], levels[at.y], levels[at.z], 0f);
 }

@@ -40,10 +40,10 @@ fn resize(
     var at = params.source_start + i32(tap.x) * params.source_along + i32(j) * params.source_beside;
     var sum = vec3u(1u << 21u);
     for (var k = 0u; k < tap.z; k++) {
-        let pixel = vec3u(source[at]) >> vec3u(0u, 8u, 16u) & vec3u(255u);
+        let pixel = (vec3u(source[at]) >> vec3u(0u, 8u, 16u)) & vec3u(255u);
         sum += weights[tap.y + k] * pixel;
         at += params.source_along;
     }
     let bytes = min(sum >> vec3u(22u), vec3u(255u));
-    result[i * params.result_along + j * params.result_beside] = bytes.x | bytes.y << 8u | bytes.z << 16u | 255u << 24u;
+    result[i * params.result_along + j * params.result_beside] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (255u << 24u);
 }

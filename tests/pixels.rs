@@ -45,7 +45,7 @@ fn frames_are_resized_bit_for_bit() {
             let source = rgba(width, height);
             let expected = preprocess.view(&Frame::new(width, height, rgb(&source), 0.0).unwrap()).unwrap();
             let frame = b.upload_pixels(width, height, &source).unwrap();
-            let steps = Steps { start: 0, across: 1, down: width as i32 };
+            let steps = Steps { start: 0, across: 1, down: frame.stride() as i32 };
             let found = pixels(&b, &view(&b, preprocess, &frame, steps, [width, height]));
             assert_eq!(rgb(&found), expected.rgb, "{width} x {height}");
             assert!(found.chunks_exact(4).all(|pixel| pixel[3] == 255));
@@ -65,8 +65,8 @@ fn frames_are_turned_upright() {
     let upright = (0..width).flat_map(|y| (0..height).flat_map(move |x| at(x, y).to_vec())).collect();
     let expected = preprocess.view(&Frame::new(height, width, upright, 0.0).unwrap()).unwrap();
     let frame = b.upload_pixels(width, height, &source).unwrap();
-    let (w, h) = (width as i32, height as i32);
-    let steps = Steps { start: (h - 1) * w, across: -w, down: 1 };
+    let stride = frame.stride() as i32;
+    let steps = Steps { start: (height as i32 - 1) * stride, across: -stride, down: 1 };
     assert_eq!(rgb(&pixels(&b, &view(&b, &preprocess, &frame, steps, [height, width]))), expected.rgb);
 }
 
@@ -82,7 +82,7 @@ fn the_networks_input_is_the_same_bit_for_bit() {
         .iter()
         .map(|&(w, h)| {
             let frame = b.upload_pixels(w, h, &rgba(w, h)).unwrap();
-            view(&b, &preprocess, &frame, Steps { start: 0, across: 1, down: w as i32 }, [w, h])
+            view(&b, &preprocess, &frame, Steps { start: 0, across: 1, down: frame.stride() as i32 }, [w, h])
         })
         .collect();
     let found = now(b.read(&b.normalise(&views, &preprocess.levels().unwrap()).unwrap())).unwrap();

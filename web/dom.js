@@ -10,10 +10,12 @@ export function element(name, properties = {}, ...children) {
 }
 
 // Show one of the worker's pictures at its own size; style sheets enlarge it.
-export function paint(canvas, picture) {
-  canvas.width = picture.width;
-  canvas.height = picture.height;
-  canvas.getContext('2d').putImageData(new ImageData(picture.rgba, picture.width, picture.height), 0, 0);
+export function paint(canvas, { width, height, rgba, bitmap, x, y }) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext('2d');
+  if (bitmap) context.drawImage(bitmap, x, y, width, height, 0, 0, width, height);
+  else context.putImageData(new ImageData(rgba, width, height), 0, 0);
   return canvas;
 }
 

@@ -10,8 +10,9 @@
 // `limit` seconds while a request is open, the page calls terminate(), says so, starts a new worker and loads the
 // model again. `limit` is 30 until a 'progress' states another (a stage of a large network on a slow machine).
 //
-// A picture is {width, height, rgba: Uint8ClampedArray}: new ImageData(p.rgba, p.width, p.height). Its buffer is
-// transferred. Pictures are small (the map's own grid, e.g. 28 x 28): the page enlarges them with CSS only.
+// A picture is {width, height, rgba: Uint8ClampedArray}: new ImageData(p.rgba, p.width, p.height); or, where the graphics
+// card drew it, {width, height, bitmap: ImageBitmap, x, y}: that part of a bitmap that a message's pictures share. Both
+// are transferred. Pictures are small (the map's own grid, e.g. 28 x 28): the page enlarges them with CSS only.
 //
 // ## Page -> worker
 // {type: 'load-model', id, url}                       a folder: url + 'config.json', url + 'model.safetensors'
@@ -80,6 +81,7 @@ let memory;
 let choice = 'auto';
 let chosenFor = '';
 let loaded; // config and weights of the model
+let opened; // {file, name} of the clip
 const cancelled = new Set(); // ids
 const waiting = new Map(); // id -> type, of requests that have not ended; or PAUSED
 let turn = Promise.resolve(); // requests run one after the other
@@ -146,7 +148,8 @@ async function answer(message) {
   try {
     if (!handler) throw new Error(`The worker does not know the message ${JSON.stringify(type)}.`);
     if (cancelled.has(id) && !LASTING.includes(type)) throw new Cancelled();
-    if (await handler(message) === PAUSED) return void waiting.set(id, PAUSED);
+    const answered = await handler(message).catch((error) => again(message, error));
+    if (answered === PAUSED) return void waiting.set(id, PAUSED);
     post({ type: 'done', id });
   } catch (error) {
     if (error instanceof Cancelled) post({ type: 'cancelled', id });
@@ -178,13 +181,9 @@ const handlers = {
 
   async open({ id, file, name }) {
     session.begin();
+    opened = { file, name };
     try {
-      session.open(file, name);
-      while (!session.open_step()) {
-        inform(id, 'read', session.reading());
-        await breathe(id);
-      }
-      await decode(id);
+      await read(id, false);
     } catch (error) {
       if (!error.fallback) throw error;
       post({ type: 'need-video-element', id, reason: error.message });
@@ -193,7 +192,7 @@ const handlers = {
     await analyse(id, name);
   },
 
-  'video-element'({ id, duration }) {
+  async 'video-element'({ id, duration }) {
     session.begin();
     post({ type: 'seek', id, times: Array.from(session.seek_times(duration)) });
     return PAUSED;
@@ -228,6 +227,17 @@ const handlers = {
   },
 };
 
+// The graphics card ended, and with it the frames on it: they are decoded once more, for the CPU, and the request goes on.
+async function again(message, error) {
+  if (!error.again) throw error;
+  const { id, type } = message;
+  await read(id, true);
+  const clip = await session.clip(opened.name);
+  if (type === 'stage' || type === 'save-clip') return handlers[type](message);
+  if (type === 'open') post({ type: 'clip', id, ...clip });
+  await run(id);
+}
+
 // ---------------------------------------------------------------- where the network runs
 
 async function chooseBackend(id) {
@@ -238,7 +248,7 @@ async function chooseBackend(id) {
     const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'an unnamed card';
     await session.use_gpu(loaded.config, loaded.weights, name, choice === 'gpu');
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) throw error;
+    if (error instanceof WebAssembly.RuntimeError || error.again) throw error;
     const reason = String(error?.message ?? error).replace('gpu backend: ', '');
     session.use_cpu(`WebGPU cannot be used here, so the CPU runs: ${reason}.`);
   }
@@ -269,23 +279,22 @@ async function download(url) {
 
 // ---------------------------------------------------------------- compressed frames to pixels
 
+async function read(id, again) {
+  session.open(opened.file, opened.name, again);
+  while (!session.open_step()) {
+    inform(id, 'read', session.reading());
+    await breathe(id);
+  }
+  await decode(id);
+}
+
 async function decode(id) {
   const config = await supported(session.decoder_config());
   let failure = null; // the decoder's complaint, or an error of the session
   const copies = []; // pixels on their way
 
   const output = (frame) => {
-    let copy;
-    try {
-      const { width, height } = frame.visibleRect;
-      copy = session.wants(frame.timestamp, width, height) && pixels(frame, width, height);
-    } catch (error) {
-      failure ??= { error };
-    }
-    if (!copy) return frame.close();
-    const stamp = frame.timestamp;
-    copies.push(copy
-      .then(({ width, height, rgba }) => session.put(stamp, width, height, rgba))
+    copies.push(take(frame)
       .catch((error) => { failure ??= { error }; })
       .finally(() => frame.close()));
   };
@@ -339,15 +348,35 @@ async function supported(config) {
   throw refuse(`This browser does not decode its video track (${config.codec}).`);
 }
 
+// A frame that is wanted goes straight to the graphics card where the network runs there, else its pixels are fetched.
+async function take(frame) {
+  const { timestamp, visibleRect: { width, height }, displayWidth, displayHeight } = frame;
+  if (!session.wants(timestamp, width, height)) return;
+  // A picture is as large as it is shown, which is another size where pixels are not square.
+  const square = displayWidth === width && displayHeight === height;
+  const put = square && session.takes_pictures() && await putPicture(frame, width, height);
+  if (!put) session.put(timestamp, width, height, await pixels(frame, width, height));
+}
+
+// By way of a bitmap: Chromium copies a frame itself to a card with a smeared last line and smoothed colours.
+async function putPicture(frame, width, height) {
+  const picture = await createImageBitmap(frame, { premultiplyAlpha: 'none' }).catch(() => null);
+  try {
+    return picture && session.put_picture(frame.timestamp, picture, width, height);
+  } finally {
+    picture?.close();
+  }
+}
+
 async function pixels(frame, width, height) {
   try {
     const options = { format: 'RGBA', colorSpace: 'srgb' };
     const rgba = new Uint8Array(frame.allocationSize(options));
     await frame.copyTo(rgba, options);
-    return { width, height, rgba };
+    return rgba;
   } catch {
     // Older browsers copy only what the decoder made.
-    return { width, height, rgba: draw(frame, width, height) };
+    return draw(frame, width, height);
   }
 }
 
@@ -377,7 +406,7 @@ function withinLimit(promise) {
 // ---------------------------------------------------------------- pixels to maps and scores
 
 async function analyse(id, name) {
-  post({ type: 'clip', id, ...session.clip(name) });
+  post({ type: 'clip', id, ...(await session.clip(name)) });
   await run(id);
 }
 
@@ -430,13 +459,14 @@ function inform(id, step, state) {
   progress(id, step, state);
 }
 
-function post(message, transfer = buffers(message)) {
+function post(message, transfer = [...new Set(buffers(message))]) {
   self.postMessage(message, transfer);
 }
 
 // Pixels and numbers are handed over, not copied.
 function buffers(value) {
   if (ArrayBuffer.isView(value)) return [value.buffer];
+  if (value instanceof ImageBitmap) return [value];
   return value && typeof value === 'object' ? Object.values(value).flatMap(buffers) : [];
 }
 

@@ -29,19 +29,18 @@ fn value_at(at: vec3u) -> vec4f { return maps[(at.x * params.height + at.y) * pa
 
 fn is_finite(value: f32) -> bool { return (bitcast<u32>(value) & 0x7f800000u) != 0x7f800000u; }
 
+fn levels(rgba: u32) -> vec3f { return vec3f((vec3u(rgba) >> vec3u(0u, 8u, 16u)) & vec3u(255u)); }
+
 // The colour at a place between two of them, in 0 ..= 255; behind the last one comes the first.
 fn colour_at(at: f32) -> vec3f {
     let first = min(u32(at), params.shades - 1u);
     let next = (first + 1u) % params.shades;
-    let shifts = vec3u(0u, 8u, 16u);
-    return mix(
-        vec3f(vec3u(colours[first]) >> shifts & vec3u(255u)), vec3f(vec3u(colours[next]) >> shifts & vec3u(255u)), at - f32(first),
-    );
+    return mix(levels(colours[first]), levels(colours[next]), at - f32(first));
 }
 
 fn opaque(colour: vec3f) -> u32 {
     let bytes = vec3u(colour);
-    return bytes.x | bytes.y << 8u | bytes.z << 16u | 255u << 24u;
+    return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (255u << 24u);
 }
 
 fn paint(at: vec3u, rgba: u32) { picture[at.y * params.stride + at.x * params.width + at.z] = rgba; }

@@ -1,20 +1,19 @@
 // Does the page run on WebGPU where that is there, with the CPU's numbers, and on the CPU where it is not or ends?
 // Chromium's SwiftShader stands in for a graphics card: it is slow, so the clips are small.
 
+import { chromium } from '@playwright/test';
 import { readFileSync, writeFileSync, mkdirSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { logitsOf, networks } from './golden.js';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  BUILDS, choose, demoFile, expect, launchOptions, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit,
+  BUILDS, choose, demoFile, expect, launchOptions, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit, watch,
 } from './support.js';
 
-test.use({
-  launchOptions: {
-    ...launchOptions,
-    args: [...launchOptions.args, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
-  },
-});
+const NUMBERS_ALONE = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+// With the rest of the browser on it, too, pictures go to and fro.
+const GRAPHICS = ['--use-vulkan=swiftshader', '--enable-features=Vulkan', '--use-angle=swiftshader', '--ignore-gpu-blocklist', '--enable-unsafe-swiftshader'];
+test.use({ launchOptions: { ...launchOptions, args: [...launchOptions.args, ...NUMBERS_ALONE, ...GRAPHICS] } });
 
 // The default model on clips of 96 x 96, as a folder.
 const SIDE = 96;
@@ -60,6 +59,33 @@ async function run(page) {
   console.log(`${await ranOn(page)}: ${await why(page)}`);
 }
 
+// Whether what stands on the page was drawn by the card: the worker says which kind of picture it sends.
+const KINDS = `{
+  const send = self.postMessage.bind(self);
+  self.postMessage = (message, transfer) => {
+    for (const list of [message.frames, message.displacement, message.confidence]) {
+      for (const picture of list ?? []) console.log('picture: ' + (picture.bitmap ? 'by the card' : 'by the processor'));
+    }
+    send(message, transfer);
+  };
+}`;
+function kinds(page) {
+  const seen = {};
+  page.on('console', (message) => {
+    const kind = message.text().match(/^picture: (.*)$/)?.[1];
+    if (kind) seen[kind] = (seen[kind] ?? 0) + 1;
+  });
+  return seen;
+}
+
+// Everything that is drawn on the page, canvas by canvas.
+const drawn = (page) => page.evaluate(() => [...document.querySelectorAll('#frame, #overlay, #strip canvas')].map((canvas) => {
+  const { width, height } = canvas;
+  const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  return Array.from(context.getImageData(0, 0, width, height).data);
+}));
+
 async function expectTheCpusNumbers(page, folder) {
   const both = await savedResults(page, folder, 'kernel');
   expect(Object.keys(both.native)).toContain('logits');
@@ -69,6 +95,7 @@ async function expectTheCpusNumbers(page, folder) {
     expect(difference, name).toBeLessThan(TOLERANCE);
   }
   for (const [name, share] of Object.entries(jumps(both.page, both.native))) expect(share, name).toBeLessThan(SHARE);
+  return both;
 }
 
 for (const [count, name] of BUILDS) {
@@ -93,6 +120,50 @@ for (const [count, name] of BUILDS) {
     expect(await why(page)).toBe('You chose it.');
   });
 }
+
+// The browser makes colours of a decoded frame in two ways, which differ by rounding.
+test('from the decoder to the page nothing passes the processor, and the frames are the same', async ({ page }) => {
+  const seen = kinds(page);
+  await prepare(page, WATCHED + KINDS);
+  const folder = await visitSmall(page, '?backend=gpu');
+  await run(page);
+  expect(seen).toEqual({ 'by the card': 8 + 7 + 7 });
+  const onCard = { pictures: await drawn(page), clip: (await expectTheCpusNumbers(page, folder)).clip.clip.values };
+  await page.selectOption('#backend', 'cpu');
+  await expect(page.locator('#run-facts')).toHaveText(/^CPU/);
+  await state(page, 'result');
+  expect(seen).toEqual({ 'by the card': 8 + 7 + 7, 'by the processor': 7 + 7 });
+  const here = { pictures: await drawn(page), clip: (await expectTheCpusNumbers(page, folder)).clip.clip.values };
+  // A grey level is 1 / 255 over the deviation, at least 0.0171.
+  const far = here.clip.filter((value, i) => Math.abs(value - onCard.clip[i]) > 1.5 * 0.0176).length / here.clip.length;
+  console.log(`${(100 * far).toFixed(2)} % of the network's input differ by more than a grey level`);
+  expect(far).toBeLessThan(0.02);
+  expect(onCard.pictures.length).toBe(here.pictures.length);
+  expect(onCard.pictures.every((picture) => picture.some((level) => level > 0)), 'no picture is blank').toBe(true);
+  const unlike = here.pictures.map((picture, k) =>
+    picture.reduce((sum, level, i) => sum + Math.abs(level - onCard.pictures[k][i]), 0) / picture.length);
+  console.log(`pictures differ by ${Math.max(...unlike).toFixed(2)} grey levels on average at most`);
+  // The maps are of slightly other frames, and jump at near ties.
+  expect(Math.max(...unlike)).toBeLessThan(12);
+});
+
+test('where the browser itself has no graphics WebGPU computes, and the processor takes frames and draws', async () => {
+  const browser = await chromium.launch({ ...launchOptions, args: [...launchOptions.args, ...NUMBERS_ALONE] });
+  try {
+    const page = await browser.newPage();
+    const complaints = watch(page);
+    const seen = kinds(page);
+    await prepare(page, WATCHED + KINDS);
+    const folder = await visitSmall(page, '?backend=gpu');
+    await run(page);
+    expect(await ranOn(page)).toMatch(/^WebGPU · /);
+    expect(seen).toEqual({ 'by the processor': 8 + 7 + 7 });
+    await expectTheCpusNumbers(page, folder);
+    expect(complaints).toEqual([]);
+  } finally {
+    await browser.close();
+  }
+});
 
 test('by itself the page measures both, and says what came of it', async ({ page }) => {
   await prepare(page, WATCHED);
@@ -159,7 +230,24 @@ for (const [what, script, says] of ENDS) {
   });
 }
 
+test('where the device is destroyed between two frames of the video the CPU takes all of them', async ({ page }) => {
+  await prepare(page, `${WATCHED}
+    const make = self.createImageBitmap.bind(self);
+    let made = 0;
+    self.createImageBitmap = (...all) => {
+      made += 1;
+      if (made === 3) self.device.destroy();
+      return make(...all);
+    };`);
+  const folder = await visitSmall(page, '?backend=gpu');
+  await run(page);
+  expect(await ranOn(page)).toMatch(/^CPU/);
+  await expect(page.locator('#notes')).toContainText('the device was lost');
+  await expectTheCpusNumbers(page, folder);
+});
+
 test('golden networks on WebGPU equal PyTorch’s', async ({ page }) => {
+  test.setTimeout(6 * 60_000); // ten networks and their kernels, all on SwiftShader
   const cases = networks();
   expect(cases.length).toBeGreaterThan(5);
   const found = await logitsOf(page, cases, { folder: 'pkg', threads: 1, gpu: true });

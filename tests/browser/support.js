@@ -140,6 +140,7 @@ export async function savedResults(page, model, estimator) {
   return {
     page: tensors(files['results.safetensors']),
     native: tensors(out),
+    clip: tensors(files['clip.safetensors']),
     facts: JSON.parse(readFileSync(files['results.json'], 'utf8')),
   };
 }

@@ -4,7 +4,8 @@
 //! Activations are channels-last with four channels a vector; the last vector of a position is filled up with zeros,
 //! so that every kernel loads and stores four channels at once whatever their number.
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(feature = "browser")]
+#[cfg_attr(not(target_arch = "wasm32"), path = "gpu/no_browser.rs")]
 mod browser;
 mod conv2d;
 mod device;

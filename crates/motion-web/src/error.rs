@@ -67,6 +67,9 @@ pub enum Error {
         /// The decoder's words.
         reason: String,
     },
+    /// The graphics card had the frames and is not there any more: they have to be decoded again.
+    #[error("The frames were on the graphics card; they have to be decoded again.")]
+    FramesGone,
     /// A call that needs something before it.
     #[error("{0}")]
     Order(&'static str),

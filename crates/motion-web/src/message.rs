@@ -3,6 +3,7 @@
 use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use motion_view::Picture;
 use wasm_bindgen::JsValue;
+use web_sys::ImageBitmap;
 
 use crate::{Error, Result};
 
@@ -32,6 +33,17 @@ pub fn picture(picture: &Picture) -> JsValue {
         ("width", picture.width.into()),
         ("height", picture.height.into()),
         ("rgba", Uint8ClampedArray::from(&picture.rgba[..]).into()),
+    ])
+}
+
+/// A part of a picture that the graphics card drew, `{width, height, bitmap, x, y}`.
+pub fn part(bitmap: &ImageBitmap, [x, y]: [usize; 2], [width, height]: [usize; 2]) -> JsValue {
+    object([
+        ("width", width.into()),
+        ("height", height.into()),
+        ("bitmap", bitmap.into()),
+        ("x", x.into()),
+        ("y", y.into()),
     ])
 }
 

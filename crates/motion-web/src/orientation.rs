@@ -1,5 +1,7 @@
 //! Turning decoded pictures upright. In: RGBA as the browser decodes it. Out: RGB as the viewer should see it.
 
+use motion_net::gpu::Steps;
+
 /// Where the axes of a decoded picture point on the screen: a turn by quarters, with or without a reflection.
 ///
 /// A decoded pixel (x, y) belongs at `(a x + c y, b x + d y)`, moved so that the picture starts at (0, 0): the
@@ -64,6 +66,21 @@ impl Orientation {
         if self.a == 0 { [height, width] } else { [width, height] }
     }
 
+    /// Where the upright picture's pixels lie in a decoded one whose lines are `stride` pixels apart.
+    pub fn steps(self, width: usize, height: usize, stride: usize) -> Steps {
+        let [a, b, c, d] = [self.a, self.b, self.c, self.d].map(i32::from);
+        // A negative axis counts from the far end.
+        let far = |forward: i32, beside: i32, length: usize| {
+            if forward + beside < 0 { length as i32 - 1 } else { 0 }
+        };
+        let stride = stride as i32;
+        Steps {
+            start: far(c, d, height) * stride + far(a, b, width),
+            across: c * stride + a,
+            down: d * stride + b,
+        }
+    }
+
     /// `[height, width, 4]` in, `[height', width', 3]` out, upright; alpha is dropped. `None` when there are not
     /// 4 bytes for each pixel.
     pub fn upright(self, width: usize, height: usize, rgba: &[u8]) -> Option<Vec<u8>> {
@@ -117,6 +134,12 @@ mod tests {
             let orientation = Orientation::from_turn(clockwise, mirrored).unwrap();
             assert_eq!(turned(orientation), (width, expected.to_vec()), "{clockwise} {mirrored}");
             assert_eq!(orientation.is_mirrored(), mirrored);
+            // The same by steps, in lines of 5 pixels of which 3 are the picture's.
+            let lines = [1, 2, 3, 0, 0, 4, 5, 6, 0, 0];
+            let Steps { start, across, down } = orientation.steps(3, 2, 5);
+            let [wide, high] = orientation.size(3, 2).map(|side| side as i32);
+            let places = (0..high).flat_map(|y| (0..wide).map(move |x| start + x * across + y * down));
+            assert_eq!(places.map(|place| lines[place as usize]).collect::<Vec<_>>(), expected);
         }
     }
 

@@ -4,27 +4,32 @@
 //! `seek_times`, `put_approximate` (the browser's player), then `clip`, `advance` until nothing is left, and
 //! `scores`. `maps` can be asked for at any stage that has run.
 
+mod card;
+mod pictures;
 mod runner;
 mod shot;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use motion_clip::{Frame, Preprocess, Sampling};
+use motion_clip::{Preprocess, Sampling};
 use motion_net::config::{self, Config};
 use motion_net::{
     Backend, CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, StageMaps, Step, Weights,
 };
-use motion_view::{Picture, clip_scale, heat, wheel};
+use motion_view::{Picture, heat, wheel};
 use wasm_bindgen::prelude::*;
 
 use crate::blob::BlobReader;
 use crate::demux::{Opening, Track};
 use crate::message::{array, file, floats, number, object, picture, text, texts};
+use crate::orientation::Orientation;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
+use card::Card;
+use pictures::{Colours, Pictures};
 use runner::{Probe, Runner, Saved};
-use shot::Shot;
+use shot::{Shot, View};
 
 /// Largest frame that is taken from the decoder, in pixels: 8K video, twice over.
 const PIXEL_LIMIT: u64 = 64 << 20;
@@ -121,7 +126,7 @@ struct Log {
 #[derive(Default)]
 pub struct Session {
     model: Option<Model>,
-    card: Option<Rc<GpuBackend>>,
+    card: Option<Card>,
     /// What the browser calls the card in use.
     adapter: String,
     /// How it started.
@@ -136,11 +141,16 @@ pub struct Session {
     log: Log,
 }
 
-/// An error as JavaScript sees it: `message`, and `fallback` where the browser's player may do better.
+/// An error as JavaScript sees it: `message`; `fallback` where the browser's player may do better; `again` where the
+/// video has to be decoded once more.
 impl From<Error> for JsValue {
     fn from(error: Error) -> Self {
         let shown = js_sys::Error::new(&error.to_string());
-        let _ = js_sys::Reflect::set(&shown, &"fallback".into(), &error.worth_a_video_element().into());
+        let facts =
+            [("fallback", error.worth_a_video_element()), ("again", matches!(error, Error::FramesGone))];
+        for (name, value) in facts {
+            let _ = js_sys::Reflect::set(&shown, &name.into(), &value.into());
+        }
         shown.into()
     }
 }
@@ -210,15 +220,16 @@ impl Session {
         always: bool,
     ) -> Result<()> {
         self.leave_gpu(String::new())?;
+        // Put back once it has worked.
         let card = match self.card.take() {
             Some(card) => card,
-            None => Rc::new(GpuBackend::open(None).await?),
+            None => Card::open().await?,
         };
         let model = self.model_mut()?;
         let began = now();
         let config = Config::from_json(&config)?;
-        let gpu = Runner::load(card.clone(), config, Weights::from_safetensors(&weights)?)?;
-        card.prepare()?;
+        let gpu = Runner::load(card.backend.clone(), config, Weights::from_safetensors(&weights)?)?;
+        card.backend.prepare()?;
         let load = now() - began;
         let probe = Probe::run(&model.cpu, &gpu, &model.estimation).await?;
         let (speed, side) = (probe.speed(), probe.side);
@@ -226,7 +237,7 @@ impl Session {
         self.card = Some(card);
         if speed <= 1.0 && !always {
             self.why = format!("WebGPU ({adapter}) has {measured}, so the CPU runs.");
-            return Ok(());
+            return self.begin_clip();
         }
         model_of(&mut self.model)?.gpu = Some(gpu);
         self.adapter = adapter;
@@ -239,19 +250,20 @@ impl Session {
     /// Lets the model run on the CPU, and says why. A clip begins again.
     ///
     /// # Errors
-    /// When the CPU fails.
+    /// When the CPU fails; with `again` where the frames were on the graphics card.
     pub fn use_cpu(&mut self, why: String) -> Result<()> {
         self.leave_gpu(why)?;
         self.card = None;
-        Ok(())
+        self.begin_clip()
     }
 
-    /// Begins to open a video.
+    /// Begins to open a video; `again`: the same one, because its frames are gone.
     ///
     /// # Errors
     /// Without a model, or when the browser cannot read the file.
-    pub fn open(&mut self, blob: web_sys::Blob, name: String) -> Result<()> {
+    pub fn open(&mut self, blob: web_sys::Blob, name: String, again: bool) -> Result<()> {
         self.forget_clip();
+        self.stopped &= again;
         self.model()?;
         self.opening = Some((Opening::default(), BlobReader::new(blob)?, name));
         Ok(())
@@ -345,15 +357,43 @@ impl Session {
         Ok(wanted)
     }
 
+    /// Whether frames can go straight to a graphics card.
+    pub fn takes_pictures(&self) -> bool {
+        self.card_in_use().is_some_and(|card| card.copies())
+    }
+
+    /// A frame that [`Self::wants`] asked for, as a picture that goes straight to the graphics card; `false` where its
+    /// pixels are needed.
+    ///
+    /// # Errors
+    /// When the CPU has to take over in the middle of a video; with `again`.
+    pub fn put_picture(
+        &mut self,
+        stamp: f64,
+        picture: &web_sys::ImageBitmap,
+        width: usize,
+        height: usize,
+    ) -> Result<bool> {
+        let Some(card) = self.card_in_use() else { return Ok(false) };
+        let Some(pixels) = card.copy(picture, [width, height]) else { return Ok(false) };
+        let seen =
+            |orientation, preprocess: &Preprocess| View::on_card(&card, preprocess, orientation, &pixels);
+        self.put_view(stamp, [width, height], seen)?;
+        Ok(true)
+    }
+
     /// The pixels of a frame that [`Self::wants`] asked for, RGBA.
     ///
     /// # Errors
-    /// When size and bytes do not fit.
+    /// When size and bytes do not fit; or as [`Self::put_picture`].
     pub fn put(&mut self, stamp: f64, width: usize, height: usize, rgba: &[u8]) -> Result<()> {
-        let preprocess = self.model()?.preprocess();
-        let video = self.video_mut()?;
-        let Some(sample) = video.schedule.sample(stamp as i64) else { return Ok(()) };
-        video.shot.put(sample, &preprocess, video.track.orientation, [width, height], rgba)
+        let card = self.card_in_use();
+        let size = [width, height];
+        let seen = |orientation, preprocess: &Preprocess| match &card {
+            None => View::here(preprocess, orientation, size, rgba),
+            Some(card) => View::sent(card, preprocess, orientation, size, rgba),
+        };
+        self.put_view(stamp, size, seen)
     }
 
     /// The decoder gave up; a new one takes the next run.
@@ -399,29 +439,34 @@ impl Session {
     /// When size and bytes do not fit.
     pub fn put_approximate(&mut self, time: f64, width: usize, height: usize, rgba: &[u8]) -> Result<()> {
         check_size(width as u64, height as u64)?;
-        let preprocess = self.model()?.preprocess();
-        self.shot.get_or_insert_default().put_approximate(time, &preprocess, [width, height], rgba)
+        let (preprocess, size) = (self.model()?.preprocess(), [width, height]);
+        let view = View::here(&preprocess, Orientation::default(), size, rgba)?;
+        self.shot.get_or_insert_default().put_approximate(time, view, size);
+        Ok(())
     }
 
     /// The clip is complete: brings it to the network. Returns the 'clip' message.
     ///
     /// # Errors
-    /// When no frame came.
-    pub fn clip(&mut self, name: &str) -> Result<JsValue> {
+    /// When no frame came; or as [`Self::put_picture`].
+    pub async fn clip(&mut self, name: String) -> Result<JsValue> {
         self.log.times.decoded = now();
         if let Some(video) = self.video.take() {
             self.shot = Some(video.finish()?);
         } else if let Some(shot) = &mut self.shot {
-            shot.name = name.to_owned();
+            shot.name = name;
         }
-        let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
-        let shot = self.shot.as_mut().filter(|shot| !shot.views.is_empty());
-        let shot = shot.ok_or(Error::NoFrames)?;
-        shot.tensor = model.normalised(&shot.views)?;
-        let message = shot.message(&model.preprocess())?;
+        let pictures = loop {
+            let shot = self.shot.as_ref().filter(|shot| shot.has_views()).ok_or(Error::NoFrames)?;
+            match shot.pictures(self.card_in_use().as_ref()).await {
+                Err(error) => self.take_over(error)?,
+                Ok(pictures) => break pictures,
+            }
+        };
         self.begin_clip()?;
+        let (Some(model), Some(shot)) = (&self.model, &self.shot) else { return Err(Error::NoFrames) };
         self.log.times.prepared = now();
-        Ok(message)
+        Ok(shot.message(pictures, &model.preprocess()))
     }
 
     /// Changes how displacement is estimated; what depends on it will be run again.
@@ -519,15 +564,13 @@ impl Session {
     /// When there is no such stage, it has not run, or the backend fails.
     pub async fn maps(&mut self, stage: String) -> Result<JsValue> {
         let index = self.model()?.cpu.net.stage_index(&stage)?;
-        let maps = self.stage_maps(index).await?;
+        let (maps, colours, pictures) = self.stage_maps(index).await?;
         let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
-        let began = now();
         let [height, width] = maps.grid;
-        let size = height * width;
         let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
-        let scale = clip_scale(&maps.displacement, maps.radius);
+        let scale = colours.scale;
         let [input, _] = scale.pixels(geometry.input_cell(width, height));
         let [across, down] = scale.pixels(geometry.cell(width, height));
         let cells = scale.cells;
@@ -536,30 +579,16 @@ impl Session {
              input and {across:.1} (across) or {down:.1} (down) pixels of the video. One scale for the whole clip. \
              Each confidence map runs from its own least to its own largest value."
         );
-        let mut displacement = Vec::new();
-        let mut confidence = Vec::new();
-        let mut ranges = Vec::new();
-        for pair in 0..maps.pairs {
-            let flow = &maps.displacement[pair * size * 2..][..size * 2];
-            let rgba = wheel::displacement_rgba(flow, scale.in_map_units());
-            displacement.push(picture(&Picture::from_rgba(width, height, rgba)?));
-            let map = maps.confidences(pair);
-            let [least, most] = heat::range(map).unwrap_or_default();
-            let rgba = heat::confidence_rgba(map, least, most);
-            confidence.push(picture(&Picture::from_rgba(width, height, rgba)?));
-            ranges.push(array([least, most]));
-        }
         let trained = on!(model, runner => runner.has_motion(index));
         let range = heat::range(&maps.confidence).unwrap_or_default();
-        self.log.times.draw += now() - began;
         Ok(object([
             ("stage", stage.into()),
             ("trained", trained.into()),
             ("probe", (!trained).into()),
             ("grid", object([("width", width.into()), ("height", height.into())])),
             ("pairs", maps.pairs.into()),
-            ("displacement", array(displacement)),
-            ("confidence", array(confidence)),
+            ("displacement", array(pictures.displacement)),
+            ("confidence", array(pictures.confidence)),
             (
                 "legend",
                 object([
@@ -578,7 +607,7 @@ impl Session {
                 ]),
             ),
             ("confidence_range", array(range)),
-            ("confidence_ranges", array(ranges)),
+            ("confidence_ranges", array(colours.ranges.into_iter().map(array))),
             (
                 "numbers",
                 object([
@@ -641,7 +670,7 @@ impl Session {
     /// # Errors
     /// Without a clip that ran to its end.
     pub async fn save(&mut self) -> Result<JsValue> {
-        let (logits, saved) = loop {
+        let (clip, logits, saved) = loop {
             match self.results().await {
                 Err(error) => {
                     self.take_over(error)?;
@@ -653,7 +682,7 @@ impl Session {
         let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
-        let clip = channels_first(&HostTensor::new(shot.shape(), shot.tensor.clone())?)?;
+        let clip = channels_first(&clip)?;
         let mut results = std::collections::BTreeMap::new();
         results.insert("logits".to_owned(), HostTensor::new([1, logits.len()], logits.clone())?);
         for (stage, saved) in saved {
@@ -712,8 +741,40 @@ impl Session {
         model_of(&mut self.model)
     }
 
+    /// The graphics card, where the network runs on it.
+    fn card_in_use(&self) -> Option<Card> {
+        let runs = self.model.as_ref().is_some_and(|model| model.gpu.is_some());
+        self.card.as_ref().filter(|_| runs).cloned()
+    }
+
+    /// A decoded frame as the network sees it.
+    fn put_view(
+        &mut self,
+        stamp: f64,
+        [width, height]: [usize; 2],
+        seen: impl Fn(Orientation, &Preprocess) -> Result<View>,
+    ) -> Result<()> {
+        let preprocess = self.model()?.preprocess();
+        let video = self.video_mut()?;
+        let Some(sample) = video.schedule.sample(stamp as i64) else { return Ok(()) };
+        let orientation = video.track.orientation;
+        match seen(orientation, &preprocess) {
+            Ok(view) => {
+                video.shot.put(sample, view, orientation.size(width, height));
+                Ok(())
+            }
+            Err(error) => {
+                self.take_over(error)?;
+                Err(Error::FramesGone)
+            }
+        }
+    }
+
     fn forget_clip(&mut self) {
-        (self.video, self.shot, self.stopped) = (None, None, false);
+        (self.video, self.shot) = (None, None);
+        if let Some(card) = &self.card {
+            card.backend.forget_frames();
+        }
         if let Some(model) = &mut self.model {
             on_mut!(model, runner => runner.forget());
         }
@@ -722,12 +783,14 @@ impl Session {
     /// Brings the clip, if there is one, to the network that is in use.
     fn begin_clip(&mut self) -> Result<()> {
         let (Some(model), Some(shot)) = (&mut self.model, &self.shot) else { return Ok(()) };
-        if shot.tensor.is_empty() {
+        if !shot.has_views() {
             return Ok(());
         }
-        let clip = HostTensor::new([&[1], &shot.shape()[..]].concat(), shot.tensor.clone())?;
         self.log.ran.clear();
-        match on_mut!(model, runner => runner.begin(&clip)) {
+        let preprocess = model.preprocess();
+        let Some(gpu) = &mut model.gpu else { return model.cpu.begin(&shot.clip(&preprocess)?) };
+        let clip = shot.clip_on_card(&preprocess, &gpu.backend);
+        match clip.and_then(|clip| gpu.begin_on(clip)) {
             Err(error) => self.take_over(error),
             Ok(()) => Ok(()),
         }
@@ -737,21 +800,24 @@ impl Session {
         self.model_mut()?.gpu = None;
         (self.start, self.why, self.stopped) = (None, why, false);
         self.adapter.clear();
-        self.begin_clip()
+        Ok(())
     }
 
     /// The graphics card failed: the CPU begins the clip again, and the page says why.
     ///
     /// # Errors
-    /// When it was the CPU that failed.
+    /// When it was the CPU that failed; [`Error::FramesGone`] where the card had the frames.
     fn take_over(&mut self, error: Error) -> Result<()> {
         if self.model()?.gpu.is_none() {
             return Err(error);
         }
         let reason = error.to_string().replace("gpu backend: ", "");
-        self.use_cpu(format!("WebGPU stopped while it ran the clip, so the CPU ran it again: {reason}."))?;
-        self.stopped = true;
-        Ok(())
+        self.leave_gpu(format!("WebGPU stopped while it ran the clip, so the CPU ran it again: {reason}."))?;
+        (self.card, self.stopped) = (None, true);
+        if self.video.as_ref().is_some_and(|video| video.shot.is_on_card()) {
+            return Err(Error::FramesGone);
+        }
+        self.begin_clip()
     }
 
     /// Runs what is left up to stage `index`, and beyond the last one the classifier.
@@ -767,21 +833,45 @@ impl Session {
         Ok(())
     }
 
-    async fn stage_maps(&mut self, index: usize) -> Result<StageMaps> {
-        let began = now();
-        let maps = loop {
-            let model = self.model()?;
-            match on!(model, runner => runner.maps(index, &model.estimation).await) {
+    /// Maps of a stage, what their colours mean, and their pictures.
+    async fn stage_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
+        loop {
+            match self.stage_maps_in_use(index).await {
                 Err(error) => {
                     self.take_over(error)?;
                     self.catch_up(index)?;
                 }
-                Ok(maps) => break maps,
+                Ok(found) => return found.ok_or(Error::Order("Open a video first.")),
             }
+        }
+    }
+
+    async fn stage_maps_in_use(&mut self, index: usize) -> Result<Option<(StageMaps, Colours, Pictures)>> {
+        let began = now();
+        let model = self.model()?;
+        let on_card = match &model.gpu {
+            Some(gpu) => Some((gpu, gpu.maps(index, &model.estimation).await?)),
+            None => None,
+        };
+        let (maps, painter) = match on_card {
+            Some((_, None)) => return Ok(None),
+            Some((gpu, Some((maps, found)))) => (maps, Some((gpu, found))),
+            None => match model.cpu.maps(index, &model.estimation).await? {
+                Some((maps, _)) => (maps, None),
+                None => return Ok(None),
+            },
         };
         // A graphics card runs while it is waited for.
-        self.log.times.network += now() - began;
-        maps.ok_or(Error::Order("Open a video first."))
+        let read = now();
+        let colours = Colours::of(&maps);
+        let draws = self.card.as_ref().is_some_and(|card| card.draws);
+        let pictures = match painter.filter(|_| draws) {
+            Some((gpu, found)) => Pictures::on_card(&gpu.backend, &found, &maps, &colours)?,
+            None => Pictures::here(&maps, &colours)?,
+        };
+        self.log.times.network += read - began;
+        self.log.times.draw += now() - read;
+        Ok(Some((maps, colours, pictures)))
     }
 
     async fn logits(&mut self) -> Result<Vec<f32>> {
@@ -800,16 +890,25 @@ impl Session {
         logits.ok_or(Error::Order("The network has not run to its end."))
     }
 
-    /// Scores, and the maps of every stage with a module.
-    async fn results(&self) -> Result<(Vec<f32>, Vec<(&'static str, Saved)>)> {
+    /// The clip, its scores, and the maps of every stage with a module.
+    async fn results(&self) -> Result<(HostTensor, Vec<f32>, Vec<(&'static str, Saved)>)> {
         let model = self.model()?;
         let logits = on!(model, runner => runner.logits().await)?;
         let logits = logits.ok_or(Error::Order("The network has not run to its end."))?;
+        let shot = self.shot.as_ref().ok_or(Error::Order("Open a video first."))?;
+        let preprocess = model.preprocess();
+        let clip = match &model.gpu {
+            Some(gpu) => gpu.backend.read(&shot.clip_on_card(&preprocess, &gpu.backend)?).await?,
+            None => {
+                let HostTensor { shape, data } = shot.clip(&preprocess)?;
+                HostTensor::new(&shape[1..], data)?
+            }
+        };
         let mut all = Vec::new();
         for (index, stage) in model.cpu.net.stage_names().enumerate() {
             all.extend(on!(model, runner => runner.saved(index).await)?.map(|saved| (stage, saved)));
         }
-        Ok((logits, all))
+        Ok((clip, logits, all))
     }
 }
 
@@ -832,13 +931,6 @@ impl Model {
             config::Sampling::Segment => Sampling::Segment,
             config::Sampling::Dense => Sampling::Dense,
         }
-    }
-
-    /// Mean and deviation of frames that are resized and cropped already.
-    fn normalised(&self, views: &[Frame]) -> Result<Vec<f32>> {
-        let preprocess = self.preprocess();
-        let size = preprocess.input_size;
-        Ok(Preprocess { resize: [size, size], ..preprocess }.clip(views)?.data)
     }
 
     /// The first stage with a motion module, else the third one (paper, Sec. 3.4).

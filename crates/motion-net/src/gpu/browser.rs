@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use js_sys::{Object, Reflect};
 use wasm_bindgen::prelude::*;
-use wgpu::web_sys::{ImageBitmap, OffscreenCanvas};
+use web_sys::{ImageBitmap, OffscreenCanvas};
 
 use super::GpuBackend;
 use super::device::{Gpu, failed};
@@ -66,12 +66,12 @@ fn layout(pixels: &Pixels) -> wgpu::TexelCopyBufferInfo<'_> {
 }
 
 impl GpuBackend {
-    /// A `VideoFrame` or `ImageBitmap` to the card, in sRGB.
+    /// A picture that the browser holds to the card, in sRGB.
     ///
     /// # Errors
     /// [`Error::Backend`](crate::Error::Backend) when the browser cannot copy it: its pixels may still be had another
     /// way.
-    pub fn copy_frame(&self, frame: &JsValue, width: usize, height: usize) -> Result<Pixels> {
+    pub fn copy_picture(&self, picture: &ImageBitmap, width: usize, height: usize) -> Result<Pixels> {
         let gpu = &self.gpu;
         gpu.check()?;
         let pixels = self.pixels(width, height)?;
@@ -79,7 +79,7 @@ impl GpuBackend {
         // What is recorded may still need the frame that stood here.
         gpu.submit(|_| ());
         let (Some(queue), Some(inner)) = (gpu.queue.as_webgpu(), texture.as_webgpu()) else {
-            return Err(failed("frames are copied in browsers alone"));
+            return Err(failed("pictures are copied in browsers alone"));
         };
         let queue: &Queue = queue.unchecked_ref();
         let destination = object([
@@ -89,8 +89,8 @@ impl GpuBackend {
         ]);
         let size = object([("width", (width as u32).into()), ("height", (height as u32).into())]);
         queue
-            .copy_external_image_to_texture(&object([("source", frame.clone())]), &destination, &size)
-            .map_err(|error| failed(format!("the browser copies no frame ({})", reason(&error))))?;
+            .copy_external_image_to_texture(&object([("source", picture.into())]), &destination, &size)
+            .map_err(|error| failed(format!("the browser copies no picture ({})", reason(&error))))?;
         gpu.submit(|encoder| {
             encoder.copy_texture_to_buffer(texture.as_image_copy(), layout(&pixels), extent([width, height]));
         });

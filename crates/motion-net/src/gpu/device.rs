@@ -45,9 +45,9 @@ pub(super) struct Gpu {
     /// The numbers of the recorded dispatches.
     params: wgpu::Buffer,
     pub(super) profile: Mutex<Option<Profile>>,
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", feature = "browser"))]
     pub(super) instance: wgpu::Instance,
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", feature = "browser"))]
     pub(super) screen: super::browser::Screen,
     /// Errors that the browser will tell of what was submitted.
     #[cfg(target_arch = "wasm32")]
@@ -145,9 +145,9 @@ impl Gpu {
             recorded: Mutex::default(),
             params,
             profile: Mutex::new(None),
-            #[cfg(target_arch = "wasm32")]
+            #[cfg(all(target_arch = "wasm32", feature = "browser"))]
             instance,
-            #[cfg(target_arch = "wasm32")]
+            #[cfg(all(target_arch = "wasm32", feature = "browser"))]
             screen: Default::default(),
             #[cfg(target_arch = "wasm32")]
             scopes: std::cell::RefCell::default(),

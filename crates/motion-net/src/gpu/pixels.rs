@@ -97,8 +97,18 @@ impl GpuBackend {
             let (operation, found) = ("pixels", vec![rgba.len()]);
             return Err(Error::Shape { operation, found, expected: format!("[{width} * {height} * 4]") });
         }
-        let loan = Arc::new(self.gpu.table(rgba)?);
-        Ok(Pixels { width, height, stride: width, loan })
+        let stride = width.next_multiple_of(STRIDE);
+        let loan = if stride == width {
+            self.gpu.table(rgba)?
+        } else {
+            let mut lines = vec![0; stride * height * PIXEL_BYTES];
+            let wide = lines.chunks_exact_mut(stride * PIXEL_BYTES);
+            for (wide, line) in wide.zip(rgba.chunks_exact(width * PIXEL_BYTES)) {
+                wide[..line.len()].copy_from_slice(line);
+            }
+            self.gpu.table(&lines)?
+        };
+        Ok(Pixels { width, height, stride, loan: Arc::new(loan) })
     }
 
     /// The pixels as they are on the card, `[height, width, 4]`.

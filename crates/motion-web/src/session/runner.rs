@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use motion_net::config::{Config, MINIMUM_SIDE};
 use motion_net::{
-    Backend, CpuBackend, Estimation, GpuBackend, HostTensor, Mode, MsNet, Pass, StageMaps, Step, Weights,
-    read_maps,
+    Backend, CpuBackend, Estimation, GpuBackend, HostTensor, Match, Mode, MsNet, Pass, StageMaps, Step,
+    Weights, read_maps,
 };
 
 use super::now;
@@ -55,6 +55,12 @@ impl<B: Backend> Runner<B> {
         Ok(())
     }
 
+    /// The same, of one that is on the backend already, `[T, H, W, 3]`.
+    pub(super) fn begin_on(&mut self, clip: B::Tensor) -> Result<()> {
+        self.pass = Some(self.net.begin_on(&*self.backend, clip)?);
+        Ok(())
+    }
+
     pub(super) fn forget(&mut self) {
         self.pass = None;
     }
@@ -84,15 +90,20 @@ impl<B: Backend> Runner<B> {
         Ok(self.net.advance(&*self.backend, pass, estimation, Mode::EVAL)?)
     }
 
-    /// Maps of a stage that has run; a probe where it has no module.
-    pub(super) async fn maps(&self, index: usize, estimation: &Estimation) -> Result<Option<StageMaps>> {
+    /// Maps of a stage that has run, on the host and on the backend; a probe where it has no module.
+    pub(super) async fn maps(
+        &self,
+        index: usize,
+        estimation: &Estimation,
+    ) -> Result<Option<(StageMaps, Match<B::Tensor>)>> {
         let Some(pass) = &self.pass else { return Ok(None) };
         let found = match pass.motion(index) {
             Some(motion) => motion.forward.clone(),
             None => self.net.probe(&*self.backend, pass, index, estimation)?,
         };
         let stage = self.net.stage_names().nth(index).unwrap_or_default();
-        Ok(Some(read_maps(&*self.backend, stage, estimation.radius(), &found).await?))
+        let maps = read_maps(&*self.backend, stage, estimation.radius(), &found).await?;
+        Ok(Some((maps, found)))
     }
 
     /// Scores of the clip, once the pass is through.

@@ -1,26 +1,35 @@
-//! The frames of a clip, as they come. In: RGBA of any size. Out: what the network sees, and the 'clip' message.
+//! The frames of a clip, as they come. In: decoded frames of any size, on the processor or on the graphics card.
+//! Out: what the network sees, and the 'clip' message.
 
 use std::collections::HashMap;
 
 use motion_clip::{Frame, Preprocess};
+use motion_net::gpu::{GpuTensor, Pixels};
+use motion_net::{Backend, GpuBackend, HostTensor};
 use motion_view::Picture;
 use wasm_bindgen::JsValue;
 
+use super::card::Card;
 use crate::demux::Shown;
-use crate::message::{array, object, picture, texts};
+use crate::message::{array, object, part, picture, texts};
 use crate::orientation::Orientation;
 use crate::{Error, Result};
+
+/// What the network sees of a frame.
+#[derive(Debug, Clone)]
+pub(super) enum View {
+    Here(Frame),
+    OnCard(Pixels),
+}
 
 /// A clip and where it comes from. Full frames are not kept: eight of an 8K video would not fit into memory.
 #[derive(Debug, Default)]
 pub(super) struct Shot {
     pub(super) name: String,
     /// The network's view of each sample that was wanted, until the clip is put together.
-    came: HashMap<usize, Frame>,
+    came: HashMap<usize, View>,
     /// The network's view of each frame of the clip.
-    pub(super) views: Vec<Frame>,
-    /// The same normalised, `[T, H, W, 3]`.
-    pub(super) tensor: Vec<f32>,
+    views: Vec<View>,
     /// Seconds.
     pub(super) times: Vec<f64>,
     /// Numbers of the frames in the video; empty when nobody knows.
@@ -35,41 +44,67 @@ pub(super) struct Shot {
     pub(super) notes: Vec<String>,
 }
 
-impl Shot {
-    /// A decoded frame: turned upright, resized, cropped, and the rest of it forgotten.
-    pub(super) fn put(
-        &mut self,
-        sample: usize,
+impl View {
+    /// By the processor: turned upright, resized, cropped, and the rest of the frame forgotten.
+    pub(super) fn here(
         preprocess: &Preprocess,
         orientation: Orientation,
         [width, height]: [usize; 2],
         rgba: &[u8],
-    ) -> Result<()> {
+    ) -> Result<Self> {
         let rgb = orientation.upright(width, height, rgba);
         let wrong = motion_clip::Error::FrameBytes { width, height, found: rgba.len() };
         let [width, height] = orientation.size(width, height);
-        let view = preprocess.view(&Frame::new(width, height, rgb.ok_or(wrong)?, 0.0)?)?;
+        Ok(Self::Here(preprocess.view(&Frame::new(width, height, rgb.ok_or(wrong)?, 0.0)?)?))
+    }
+
+    /// By the graphics card, from pixels that are here; where it has no room for them, it is sent what it should see.
+    pub(super) fn sent(
+        card: &Card,
+        preprocess: &Preprocess,
+        orientation: Orientation,
+        [width, height]: [usize; 2],
+        rgba: &[u8],
+    ) -> Result<Self> {
+        if card.backend.takes_pixels(width, height) {
+            let frame = card.backend.upload_pixels(width, height, rgba)?;
+            return Self::on_card(card, preprocess, orientation, &frame);
+        }
+        let View::Here(frame) = Self::here(preprocess, orientation, [width, height], rgba)? else {
+            return Err(Error::FramesGone);
+        };
+        let rgba = Picture::from_frame(&frame)?.rgba;
+        Ok(Self::OnCard(card.backend.upload_pixels(frame.width, frame.height, &rgba)?))
+    }
+
+    /// By the graphics card, from pixels that are on it.
+    pub(super) fn on_card(
+        card: &Card,
+        preprocess: &Preprocess,
+        orientation: Orientation,
+        frame: &Pixels,
+    ) -> Result<Self> {
+        Ok(Self::OnCard(card.view(frame, orientation, preprocess)?))
+    }
+}
+
+impl Shot {
+    /// A decoded frame, `source` pixels upright.
+    pub(super) fn put(&mut self, sample: usize, view: View, source: [usize; 2]) {
         if self.source == [0, 0] {
-            self.source = [width, height];
+            self.source = source;
         }
         self.came.insert(sample, view);
-        Ok(())
     }
 
     /// A picture from the browser's player, upright already.
-    pub(super) fn put_approximate(
-        &mut self,
-        time: f64,
-        preprocess: &Preprocess,
-        size: [usize; 2],
-        rgba: &[u8],
-    ) -> Result<()> {
-        let next = self.views.len();
-        self.put(next, preprocess, Orientation::default(), size, rgba)?;
-        self.views.extend(self.came.remove(&next));
+    pub(super) fn put_approximate(&mut self, time: f64, view: View, source: [usize; 2]) {
+        if self.source == [0, 0] {
+            self.source = source;
+        }
+        self.views.push(view);
         self.times.push(time);
         self.approximate = true;
-        Ok(())
     }
 
     /// Puts the clip together from what came.
@@ -79,7 +114,7 @@ impl Shot {
                 codec: self.codec.clone(),
                 reason: format!("frame {} did not come out a second time", place + 1),
             })?;
-            self.views.push(Frame { time_secs: shown.time_secs, ..view.clone() });
+            self.views.push(view.clone());
             self.times.push(shown.time_secs);
             self.indices.push(place);
         }
@@ -87,15 +122,82 @@ impl Shot {
         Ok(())
     }
 
-    /// `[T, H, W, 3]`.
-    pub(super) fn shape(&self) -> Vec<usize> {
-        let side = self.views.first().map_or(0, |view| view.width);
-        vec![self.views.len(), side, side, 3]
+    /// Whether there is a frame at all.
+    pub(super) fn has_views(&self) -> bool {
+        !self.views.is_empty()
+    }
+
+    /// Whether any frame is on the graphics card, and would be gone with it.
+    pub(super) fn is_on_card(&self) -> bool {
+        self.came.values().chain(&self.views).any(|view| matches!(view, View::OnCard(_)))
+    }
+
+    /// All views, where they are on the graphics card.
+    fn pixels(&self) -> Option<Vec<Pixels>> {
+        let pixels = self.views.iter().map(|view| match view {
+            View::OnCard(pixels) => Some(pixels.clone()),
+            View::Here(_) => None,
+        });
+        pixels.collect()
+    }
+
+    /// All views, where they are on the processor.
+    fn frames_here(&self) -> Result<Vec<&Frame>> {
+        let frames = self.views.iter().map(|view| match view {
+            View::Here(frame) => Ok(frame),
+            View::OnCard(_) => Err(Error::FramesGone),
+        });
+        frames.collect()
+    }
+
+    /// The network's input `[1, T, S, S, 3]`, by the processor.
+    ///
+    /// # Errors
+    /// [`Error::FramesGone`] where the frames are on the graphics card.
+    pub(super) fn clip(&self, preprocess: &Preprocess) -> Result<HostTensor> {
+        // Resized and cropped already.
+        let size = preprocess.input_size;
+        let only_numbers = Preprocess { resize: [size, size], ..preprocess.clone() };
+        let frames: Vec<Frame> = self.frames_here()?.into_iter().cloned().collect();
+        let clip = only_numbers.clip(&frames)?;
+        Ok(HostTensor::new([&[1], &clip.shape[..]].concat(), clip.data)?)
+    }
+
+    /// The network's input `[T, S, S, 3]` on the graphics card, from wherever the frames are.
+    pub(super) fn clip_on_card(&self, preprocess: &Preprocess, backend: &GpuBackend) -> Result<GpuTensor> {
+        if let Some(pixels) = self.pixels() {
+            return Ok(backend.normalise(&pixels, &preprocess.levels()?)?);
+        }
+        let HostTensor { shape, data } = self.clip(preprocess)?;
+        Ok(backend.upload(&HostTensor::new(&shape[1..], data)?)?)
+    }
+
+    /// The views as the messages' pictures.
+    pub(super) async fn pictures(&self, card: Option<&Card>) -> Result<Vec<JsValue>> {
+        let (Some(card), Some(pixels)) = (card, self.pixels()) else {
+            let shown =
+                self.frames_here()?.into_iter().map(|frame| Ok(picture(&Picture::from_frame(frame)?)));
+            return shown.collect();
+        };
+        if card.draws {
+            let placed: Vec<_> =
+                pixels.iter().enumerate().map(|(t, view)| (view, [t * view.size()[0], 0])).collect();
+            // A clip too long for one canvas goes the other way.
+            if let Ok(drawn) = card.backend.draw(&placed) {
+                return Ok(placed.iter().map(|(view, corner)| part(&drawn, *corner, view.size())).collect());
+            }
+        }
+        let mut shown = Vec::new();
+        for view in &pixels {
+            let [width, height] = view.size();
+            let rgba = card.backend.read_pixels(view).await?;
+            shown.push(picture(&Picture::from_rgba(width, height, rgba)?));
+        }
+        Ok(shown)
     }
 
     /// The 'clip' message.
-    pub(super) fn message(&self, preprocess: &Preprocess) -> Result<JsValue> {
-        let views: Vec<_> = self.views.iter().map(Picture::from_frame).collect::<motion_view::Result<_>>()?;
+    pub(super) fn message(&self, pictures: Vec<JsValue>, preprocess: &Preprocess) -> JsValue {
         let [width, height] = self.source;
         let crop = preprocess.geometry(width, height).crop();
         let crop = object([
@@ -113,14 +215,14 @@ impl Shot {
             ("rotation", self.degrees.into()),
             ("crop", crop),
         ]);
-        Ok(object([
+        object([
             ("name", self.name.as_str().into()),
-            ("frames", array(views.iter().map(picture))),
+            ("frames", array(pictures)),
             ("times", array(self.times.iter().copied())),
             ("indices", array(self.indices.iter().copied())),
             ("source", source),
             ("approximate", self.approximate.into()),
             ("notes", texts(&self.notes)),
-        ]))
+        ])
     }
 }

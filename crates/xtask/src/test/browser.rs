@@ -13,8 +13,9 @@ pub(crate) fn run(xtask: &Path) -> Result<Count> {
     }
     let npm = tools::need(&tools::NPM)?;
     let chromium = tools::chromium()?;
-    // The page's numbers are compared with those of the native program.
-    succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
+    // The page's numbers are compared with those of the native program. With the tests, because dependencies have the
+    // features that the tests ask for: without them all would be compiled once more.
+    succeed(&mut cargo(&["build", "--release", "--workspace", "--bins", "--tests"])?)?;
     let folder = root()?.join("tests/browser");
     tools::npm_ci(&npm, &folder)?;
     let results = folder.join("results/results.json");

@@ -58,10 +58,12 @@ pub(crate) fn test(steps: &[Step]) -> Result<bool> {
         let name = name(step);
         println!("\n=== {name} ===");
         let start = Instant::now();
-        let count = run(step, &xtask).unwrap_or_else(|error| {
-            problems.push(format!("{name}: {error:#}"));
+        let mut failed = Vec::new();
+        let count = run(step, &xtask, &mut failed).unwrap_or_else(|error| {
+            failed.push(format!("{error:#}"));
             Count::FAILED
         });
+        problems.extend(failed.into_iter().map(|what| format!("{name}: {what}")));
         rows.push((step, start.elapsed(), count));
     }
     let mut total = Count::default();
@@ -80,7 +82,8 @@ fn name(step: Step) -> String {
     step.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-fn run(step: Step, xtask: &Path) -> Result<Count> {
+/// One step; the names of the tests that failed go to `failed`.
+fn run(step: Step, xtask: &Path, failed: &mut Vec<String>) -> Result<Count> {
     match step {
         Step::Format => succeed(&mut cargo(&["fmt", "--all", "--check"])?)?,
         Step::Lint => {
@@ -91,9 +94,9 @@ fn run(step: Step, xtask: &Path) -> Result<Count> {
             let mut doc = cargo(&["doc", "--release", "--workspace", "--no-deps"])?;
             succeed(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
         }
-        Step::Rust => return rust::run(),
+        Step::Rust => return rust::run(failed),
         Step::Page => build::build(build::WEB)?,
-        Step::Browser => return browser::run(xtask),
+        Step::Browser => return browser::run(xtask, failed),
     }
     Ok(Count::PASSED)
 }

@@ -9,14 +9,14 @@ use std::process::Stdio;
 
 /// Run every Rust test, those of the network's numbers once more for each lesser instruction set of this machine, and
 /// count.
-pub(crate) fn run() -> Result<Count> {
+pub(crate) fn run(failed: &mut Vec<String>) -> Result<Count> {
     tools::need(&tools::FFMPEG)?;
     tools::graphics();
-    let mut count = test(&["--workspace"], None)?;
+    let mut count = test(&["--workspace"], None, failed)?;
     let best = Level::best();
     for level in Level::available().into_iter().filter(|level| *level != best) {
         println!("\nwith {LEVEL_VARIABLE}={}", level.name());
-        count.add(test(&NUMBERS, Some(level))?);
+        count.add(test(&NUMBERS, Some(level), failed)?);
     }
     Ok(count)
 }
@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<Count> {
 const NUMBERS: [&str; 5] = ["--workspace", "--test", "golden", "--test", "gradients"];
 
 /// Run some tests, on the best instructions of this machine or on others.
-fn test(which: &[&str], level: Option<Level>) -> Result<Count> {
+fn test(which: &[&str], level: Option<Level>, failed: &mut Vec<String>) -> Result<Count> {
     let mut command = cargo(&["test", "--release", "--no-fail-fast"])?;
     command.args(which).args(["--", "--show-output"]);
     command.envs(level.map(|level| (LEVEL_VARIABLE, level.name())));
@@ -42,6 +42,7 @@ fn test(which: &[&str], level: Option<Level>) -> Result<Count> {
     if !status.success() && tally.count.failed == 0 {
         bail!("`{line}` ended with {status} before every test had run");
     }
+    failed.append(&mut tally.failed);
     Ok(tally.count)
 }
 
@@ -52,6 +53,8 @@ fn test(which: &[&str], level: Option<Level>) -> Result<Count> {
 #[derive(Default)]
 struct Tally {
     count: Count,
+    /// Names of the tests that failed.
+    failed: Vec<String>,
     /// Inside the output of a test that passed.
     in_success: bool,
     /// Skips that the next result line will count as passed.
@@ -69,6 +72,10 @@ impl Tally {
                 skipped: number_before(result, " ignored") + self.skipped,
             });
             self.skipped = 0;
+        } else if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            self.failed.push(name.to_owned());
         } else if matches!(line, "successes:" | "failures:") {
             self.in_success = line == "successes:";
         } else if line.starts_with("---- ") {
@@ -94,6 +101,7 @@ mod tests {
     fn skipped_tests_are_not_counted_as_passed() {
         let output = "running 4 tests
 test a ... ok
+test c ... FAILED
 successes:
 
 ---- a stdout ----
@@ -120,5 +128,6 @@ test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let mut tally = Tally::default();
         output.lines().for_each(|line| tally.read(line));
         assert_eq!(tally.count, Count { passed: 6, failed: 1, skipped: 2 });
+        assert_eq!(tally.failed, ["c"]);
     }
 }

@@ -6,15 +6,10 @@ import { join } from 'node:path';
 import { logitsOf, networks } from './golden.js';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  BUILDS, choose, demoFile, expect, launchOptions, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit,
+  BUILDS, choose, demoFile, expect, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit, watchGpu, withWebGpu,
 } from './support.js';
 
-test.use({
-  launchOptions: {
-    ...launchOptions,
-    args: [...launchOptions.args, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
-  },
-});
+test.use({ launchOptions: withWebGpu });
 
 // The default model on clips of 96 x 96, as a folder.
 const SIDE = 96;
@@ -37,17 +32,6 @@ async function visitSmall(page, query = '') {
   await visit(page, process.env.MOTIONLENS_URL + query);
   return folder;
 }
-
-// What the worker does first: errors that nobody caught become errors in the console, which no test may leave behind.
-const WATCHED = `{
-  const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (...all) {
-    const device = await requestDevice.apply(this, all);
-    self.device = device;
-    device.addEventListener('uncapturederror', ({ error }) => console.error('of the GPU: ' + error.message));
-    return device;
-  };
-}`;
 
 const prepare = (page, script) => replaceWorker(page, (worker) => `${script}\n${worker}`);
 const cores = (count) => `Object.defineProperty(navigator, 'hardwareConcurrency', { value: ${count} });`;
@@ -74,7 +58,7 @@ async function expectTheCpusNumbers(page, folder) {
 for (const [count, name] of BUILDS) {
   test(`a clip runs wholly on WebGPU, with the numbers of the CPU; the module with ${name}`, async ({ page }) => {
     test.skip(count > 1 && Boolean(NO_THREADS), NO_THREADS);
-    await prepare(page, WATCHED + cores(count));
+    await prepare(page, watchGpu + cores(count));
     const folder = await visitSmall(page, '?backend=gpu');
     await run(page);
     expect(await ranOn(page)).toMatch(/^WebGPU · /);
@@ -95,7 +79,7 @@ for (const [count, name] of BUILDS) {
 }
 
 test('by itself the page measures both, and says what came of it', async ({ page }) => {
-  await prepare(page, WATCHED);
+  await prepare(page, watchGpu);
   await visitSmall(page);
   await run(page);
   const said = await why(page);
@@ -143,7 +127,7 @@ const ENDS = [
 ];
 for (const [what, script, says] of ENDS) {
   test(`where the device ${what} in mid-run the CPU ends the run, with right numbers`, async ({ page }) => {
-    await prepare(page, `${WATCHED}
+    await prepare(page, `${watchGpu}
       const send = self.postMessage.bind(self);
       self.postMessage = (message, transfer) => {
         if (message.type === 'maps' && !self.ended) { self.ended = true; ${script} }

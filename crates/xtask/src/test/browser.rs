@@ -1,6 +1,7 @@
 //! Playwright's tests of the page. In: `tests/browser/`. Out: how many passed, failed and were skipped.
 
 use super::{Count, tools};
+use crate::build;
 use crate::run::{cargo, root, succeed};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -13,6 +14,7 @@ pub(crate) fn run(xtask: &Path) -> Result<Count> {
     }
     let npm = tools::need(&tools::NPM)?;
     let chromium = tools::chromium()?;
+    build::tests()?;
     // The page's numbers are compared with those of the native program.
     succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
     let folder = root()?.join("tests/browser");

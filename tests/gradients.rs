@@ -16,6 +16,8 @@ use motion_net::backend::{
 };
 use motion_net::{CpuBackend, Estimation, Estimator, Result};
 use motionlens_tests::random::{self, Random};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const STEP: f32 = 1.0 / 128.0;
 const TOLERANCE: f64 = 2e-3;

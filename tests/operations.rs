@@ -14,6 +14,8 @@ use motion_net::{CpuBackend, Error, Estimation, Estimator, HostTensor};
 use motionlens_tests::compare::{Report, compare};
 use motionlens_tests::now;
 use motionlens_tests::random::tensor as random;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const TOLERANCE: f32 = 2e-5;
 

@@ -1,7 +1,8 @@
 //! Does the graphics card make the network's input of frames, and pictures of maps, as the processor does?
 //!
 //! Frames are resized in whole numbers, so the network's input is the same bit for bit. Colours go through f32 where the
-//! processor takes f64, and a card's arc tangent may be off by 2^-12 of the angle: a grey level at most.
+//! processor takes f64, and a card's arc tangent may be off by 2^-12 of the angle: a grey level at most. Natively and, by
+//! `tests/browser/rust.spec.js`, in a browser.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,7 +11,7 @@ use motion_net::gpu::{Pixels, Steps};
 use motion_net::{Backend, Error, GpuBackend, HostTensor};
 use motion_view::{heat, wheel};
 use motionlens_tests::random::tensor as random;
-use motionlens_tests::{gpu, now};
+use motionlens_tests::{async_test, gpu};
 
 /// What no two neighbours share.
 fn rgba(width: usize, height: usize) -> Vec<u8> {
@@ -28,13 +29,13 @@ fn view(b: &GpuBackend, preprocess: &Preprocess, frame: &Pixels, steps: Steps, s
     b.view(frame, steps, &plan).unwrap()
 }
 
-fn pixels(b: &GpuBackend, pixels: &Pixels) -> Vec<u8> {
-    now(b.read_pixels(pixels)).unwrap()
+async fn pixels(b: &GpuBackend, pixels: &Pixels) -> Vec<u8> {
+    b.read_pixels(pixels).await.unwrap()
 }
 
-#[test]
-fn frames_are_resized_bit_for_bit() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn frames_are_resized_bit_for_bit() {
+    let Some(b) = gpu().await else { return };
     let published = Preprocess::default();
     let small = Preprocess { resize: [12, 16], input_size: 7, ..Preprocess::default() };
     for (preprocess, sizes) in [
@@ -46,7 +47,7 @@ fn frames_are_resized_bit_for_bit() {
             let expected = preprocess.view(&Frame::new(width, height, rgb(&source), 0.0).unwrap()).unwrap();
             let frame = b.upload_pixels(width, height, &source).unwrap();
             let steps = Steps { start: 0, across: 1, down: frame.stride() as i32 };
-            let found = pixels(&b, &view(&b, preprocess, &frame, steps, [width, height]));
+            let found = pixels(&b, &view(&b, preprocess, &frame, steps, [width, height])).await;
             assert_eq!(rgb(&found), expected.rgb, "{width} x {height}");
             assert!(found.chunks_exact(4).all(|pixel| pixel[3] == 255));
         }
@@ -54,9 +55,9 @@ fn frames_are_resized_bit_for_bit() {
 }
 
 /// A picture that lies on its side is read in other steps: here one turned by a quarter.
-#[test]
-fn frames_are_turned_upright() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn frames_are_turned_upright() {
+    let Some(b) = gpu().await else { return };
     let preprocess = Preprocess { resize: [12, 16], input_size: 9, ..Preprocess::default() };
     let (width, height) = (31, 22);
     let source = rgba(width, height);
@@ -67,12 +68,13 @@ fn frames_are_turned_upright() {
     let frame = b.upload_pixels(width, height, &source).unwrap();
     let stride = frame.stride() as i32;
     let steps = Steps { start: (height as i32 - 1) * stride, across: -stride, down: 1 };
-    assert_eq!(rgb(&pixels(&b, &view(&b, &preprocess, &frame, steps, [height, width]))), expected.rgb);
+    let found = pixels(&b, &view(&b, &preprocess, &frame, steps, [height, width])).await;
+    assert_eq!(rgb(&found), expected.rgb);
 }
 
-#[test]
-fn the_networks_input_is_the_same_bit_for_bit() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn the_networks_input_is_the_same_bit_for_bit() {
+    let Some(b) = gpu().await else { return };
     let preprocess = Preprocess { resize: [24, 32], input_size: 21, ..Preprocess::default() };
     let sizes = [(64, 48), (33, 90), (64, 48)];
     let frames: Vec<Frame> =
@@ -85,7 +87,7 @@ fn the_networks_input_is_the_same_bit_for_bit() {
             view(&b, &preprocess, &frame, Steps { start: 0, across: 1, down: frame.stride() as i32 }, [w, h])
         })
         .collect();
-    let found = now(b.read(&b.normalise(&views, &preprocess.levels().unwrap()).unwrap())).unwrap();
+    let found = b.read(&b.normalise(&views, &preprocess.levels().unwrap()).unwrap()).await.unwrap();
     assert_eq!(found.shape, expected.shape);
     assert_eq!(found.data, expected.data);
 }
@@ -104,9 +106,9 @@ fn side_by_side(maps: &[Vec<u8>], width: usize) -> Vec<u8> {
         .collect()
 }
 
-#[test]
-fn displacement_has_the_wheels_colours() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn displacement_has_the_wheels_colours() {
+    let Some(b) = gpu().await else { return };
     for ([n, h, w], scale) in [([1, 1, 1], 0.5), ([7, 28, 28], 0.6), ([3, 5, 9], 2.0), ([2, 3, 4], 0.0)] {
         let mut maps = random(&[n, h, w, 2], 3);
         // The axes and the middle, where the sign of a zero must not matter; and what is no number.
@@ -118,15 +120,15 @@ fn displacement_has_the_wheels_colours() {
         let expected: Vec<Vec<u8>> =
             maps.data.chunks_exact(h * w * 2).map(|map| wheel::displacement_rgba(map, scale)).collect();
         let on_card = b.upload(&maps).unwrap();
-        let found = pixels(&b, &b.displacement_rgba(&on_card, scale, &wheel::COLOURS).unwrap());
+        let found = pixels(&b, &b.displacement_rgba(&on_card, scale, &wheel::COLOURS).unwrap()).await;
         let largest = difference(&found, &side_by_side(&expected, w));
         assert!(largest <= 1, "{n} x {h} x {w}, scale {scale}: {largest}");
     }
 }
 
-#[test]
-fn confidence_has_the_same_colours() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn confidence_has_the_same_colours() {
+    let Some(b) = gpu().await else { return };
     for [n, h, w] in [[1, 1, 1], [7, 28, 28], [3, 5, 9]] {
         let mut maps = random(&[n, h, w, 1], 4);
         if maps.data.len() > 3 {
@@ -140,26 +142,26 @@ fn confidence_has_the_same_colours() {
             .map(|(map, [low, high])| heat::confidence_rgba(map, *low, *high))
             .collect();
         let on_card = b.upload(&maps).unwrap();
-        let found = pixels(&b, &b.confidence_rgba(&on_card, &ranges, &heat::colours()).unwrap());
+        let found = pixels(&b, &b.confidence_rgba(&on_card, &ranges, &heat::colours()).unwrap()).await;
         let largest = difference(&found, &side_by_side(&expected, w));
         assert!(largest <= 1, "{n} x {h} x {w}: {largest}");
     }
 }
 
 /// The comparison can fail: one spoilt pixel is seen.
-#[test]
-fn a_spoilt_pixel_is_noticed() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn a_spoilt_pixel_is_noticed() {
+    let Some(b) = gpu().await else { return };
     let frame = rgba(5, 3);
-    let mut found = pixels(&b, &b.upload_pixels(5, 3, &frame).unwrap());
+    let mut found = pixels(&b, &b.upload_pixels(5, 3, &frame).unwrap()).await;
     assert_eq!(difference(&found, &frame), 0);
     found[17] ^= 4;
     assert!(difference(&found, &frame) > 1);
 }
 
-#[test]
-fn misfits_are_refused() {
-    let Some(b) = gpu() else { return };
+#[async_test]
+async fn misfits_are_refused() {
+    let Some(b) = gpu().await else { return };
     assert!(matches!(b.upload_pixels(2, 2, &[0; 15]), Err(Error::Shape { .. })));
     assert!(matches!(b.upload_pixels(usize::MAX, 2, &[0; 16]), Err(Error::Shape { .. })));
     assert!(!b.takes_pixels(1 << 20, 1) && b.takes_pixels(1920, 1080));

@@ -7,13 +7,11 @@ import { join } from 'node:path';
 import { logitsOf, networks } from './golden.js';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  BUILDS, choose, demoFile, expect, launchOptions, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit, watch,
+  BUILDS, choose, demoFile, expect, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit, watch, watchGpu,
+  withGraphics, withWebGpu,
 } from './support.js';
 
-const NUMBERS_ALONE = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
-// With the rest of the browser on it, too, pictures go to and fro.
-const GRAPHICS = ['--use-vulkan=swiftshader', '--enable-features=Vulkan', '--use-angle=swiftshader', '--ignore-gpu-blocklist', '--enable-unsafe-swiftshader'];
-test.use({ launchOptions: { ...launchOptions, args: [...launchOptions.args, ...NUMBERS_ALONE, ...GRAPHICS] } });
+test.use({ launchOptions: withGraphics });
 
 // The default model on clips of 96 x 96, as a folder.
 const SIDE = 96;
@@ -36,17 +34,6 @@ async function visitSmall(page, query = '') {
   await visit(page, process.env.MOTIONLENS_URL + query);
   return folder;
 }
-
-// What the worker does first: errors that nobody caught become errors in the console, which no test may leave behind.
-const WATCHED = `{
-  const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (...all) {
-    const device = await requestDevice.apply(this, all);
-    self.device = device;
-    device.addEventListener('uncapturederror', ({ error }) => console.error('of the GPU: ' + error.message));
-    return device;
-  };
-}`;
 
 const prepare = (page, script) => replaceWorker(page, (worker) => `${script}\n${worker}`);
 const cores = (count) => `Object.defineProperty(navigator, 'hardwareConcurrency', { value: ${count} });`;
@@ -101,7 +88,7 @@ async function expectTheCpusNumbers(page, folder) {
 for (const [count, name] of BUILDS) {
   test(`a clip runs wholly on WebGPU, with the numbers of the CPU; the module with ${name}`, async ({ page }) => {
     test.skip(count > 1 && Boolean(NO_THREADS), NO_THREADS);
-    await prepare(page, WATCHED + cores(count));
+    await prepare(page, watchGpu + cores(count));
     const folder = await visitSmall(page, '?backend=gpu');
     await run(page);
     expect(await ranOn(page)).toMatch(/^WebGPU · /);
@@ -124,7 +111,7 @@ for (const [count, name] of BUILDS) {
 // The browser makes colours of a decoded frame in two ways, which differ by rounding.
 test('from the decoder to the page nothing passes the processor, and the frames are the same', async ({ page }) => {
   const seen = kinds(page);
-  await prepare(page, WATCHED + KINDS);
+  await prepare(page, watchGpu + KINDS);
   const folder = await visitSmall(page, '?backend=gpu');
   await run(page);
   expect(seen).toEqual({ 'by the card': 8 + 7 + 7 });
@@ -148,12 +135,12 @@ test('from the decoder to the page nothing passes the processor, and the frames 
 });
 
 test('where the browser itself has no graphics WebGPU computes, and the processor takes frames and draws', async () => {
-  const browser = await chromium.launch({ ...launchOptions, args: [...launchOptions.args, ...NUMBERS_ALONE] });
+  const browser = await chromium.launch(withWebGpu);
   try {
     const page = await browser.newPage();
     const complaints = watch(page);
     const seen = kinds(page);
-    await prepare(page, WATCHED + KINDS);
+    await prepare(page, watchGpu + KINDS);
     const folder = await visitSmall(page, '?backend=gpu');
     await run(page);
     expect(await ranOn(page)).toMatch(/^WebGPU · /);
@@ -166,7 +153,7 @@ test('where the browser itself has no graphics WebGPU computes, and the processo
 });
 
 test('by itself the page measures both, and says what came of it', async ({ page }) => {
-  await prepare(page, WATCHED);
+  await prepare(page, watchGpu);
   await visitSmall(page);
   await run(page);
   const said = await why(page);
@@ -214,7 +201,7 @@ const ENDS = [
 ];
 for (const [what, script, says] of ENDS) {
   test(`where the device ${what} in mid-run the CPU ends the run, with right numbers`, async ({ page }) => {
-    await prepare(page, `${WATCHED}
+    await prepare(page, `${watchGpu}
       const send = self.postMessage.bind(self);
       self.postMessage = (message, transfer) => {
         if (message.type === 'maps' && !self.ended) { self.ended = true; ${script} }
@@ -231,7 +218,7 @@ for (const [what, script, says] of ENDS) {
 }
 
 test('where the device is destroyed between two frames of the video the CPU takes all of them', async ({ page }) => {
-  await prepare(page, `${WATCHED}
+  await prepare(page, `${watchGpu}
     const make = self.createImageBitmap.bind(self);
     let made = 0;
     self.createImageBitmap = (...all) => {

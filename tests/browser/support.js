@@ -12,7 +12,7 @@ const SHARED = join(ROOT, '../shared/data');
 
 export const MODEL = join(ROOT, 'web/models/default');
 export const scratch = mkdtempSync(join(tmpdir(), 'motionlens-'));
-export const { launchOptions } = config.use;
+const { launchOptions } = config.use;
 export { expect };
 
 // Every test ends with the questions that hold for all: was there an error in the console, did anything ask another host?
@@ -43,6 +43,32 @@ export async function visit(page, url = process.env.MOTIONLENS_URL) {
   await page.goto(url);
   await expect(page.locator('#model-name')).toHaveText(/net/);
 }
+
+// Chromium with WebGPU, on a graphics card that is a program.
+export const withWebGpu = {
+  ...launchOptions,
+  args: [...launchOptions.args, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+};
+
+// The same with the rest of the browser on SwiftShader, too: only so do pictures go to WebGPU and come from it.
+export const withGraphics = {
+  ...launchOptions,
+  args: [
+    ...withWebGpu.args, '--use-vulkan=swiftshader', '--enable-features=Vulkan', '--use-angle=swiftshader', '--ignore-gpu-blocklist',
+    '--enable-unsafe-swiftshader',
+  ],
+};
+
+// What a worker does first where WebGPU runs: errors that nobody caught become errors in the console, which no test may leave behind.
+export const watchGpu = `{
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (...all) {
+    const device = await requestDevice.apply(this, all);
+    self.device = device;
+    device.addEventListener('uncapturederror', ({ error }) => console.error('of the GPU: ' + error.message));
+    return device;
+  };
+}`;
 
 // The module with threads is there only where nightly Rust is.
 export const NO_THREADS = existsSync(join(ROOT, 'web/pkg-threads/motion_web_bg.wasm'))

@@ -57,10 +57,14 @@ impl Report {
         self.rows.push((kind.to_owned(), case.to_owned(), difference));
     }
 
-    /// # Panics
-    /// When a comparison failed or there was none; lists every failure.
-    pub fn judge(&self) {
-        assert!(!self.rows.is_empty(), "nothing was compared");
+    /// Whether every comparison passed.
+    ///
+    /// # Errors
+    /// When one failed or there was none; lists every failure.
+    pub fn verdict(&self) -> Result<(), String> {
+        if self.rows.is_empty() {
+            return Err("nothing was compared".into());
+        }
         let failures: Vec<String> = self
             .rows
             .iter()
@@ -69,13 +73,18 @@ impl Report {
                 format!("{case}: {kind} differs by {:e}, allowed {:e}", d.largest, d.tolerance)
             })
             .collect();
-        assert!(
-            failures.is_empty(),
-            "{} of {} differ:\n{}",
-            failures.len(),
-            self.rows.len(),
-            failures.join("\n")
-        );
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{} of {} differ:\n{}", failures.len(), self.rows.len(), failures.join("\n")))
+    }
+
+    /// # Panics
+    /// Where [`Self::verdict`] is an error.
+    pub fn judge(&self) {
+        if let Err(failures) = self.verdict() {
+            panic!("{failures}");
+        }
     }
 }
 

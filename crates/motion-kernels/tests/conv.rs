@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use motion_kernels::{Bottleneck, Conv, ConvInput, Depthwise, Level, Limits, Shape};
 use proptest::prelude::*;
 use support::numbers;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// The value of the shifted input, 0 outside.
 fn input_value(shape: Shape, input: &ConvInput<'_>, n: usize, y: isize, x: isize, c: usize) -> f32 {
@@ -183,6 +185,8 @@ fn read(values: Vec<MaybeUninit<f32>>) -> Vec<f32> {
     values.into_iter().map(|value| unsafe { value.assume_init() }).collect()
 }
 
+// In a browser the page starts the threads: `threads.spec.js` asks the same there.
+#[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let shape = Shape { input: 24, output: 72, kernel: 3, stride: 1 };

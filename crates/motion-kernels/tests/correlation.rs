@@ -5,6 +5,8 @@ mod support;
 use motion_kernels::{Level, Search};
 use proptest::prelude::*;
 use support::numbers;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]

@@ -8,6 +8,8 @@ use std::mem::MaybeUninit;
 use motion_kernels::{Gradient, Level, Shape, channels_last};
 use proptest::prelude::*;
 use support::numbers;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Calls `visit(o, c, tap, at in x, at in the output)` for each product of a dense convolution; `c` counts the channels
 /// that the sum reads, in the frame that it reads them from.
@@ -135,6 +137,8 @@ fn read(values: Vec<MaybeUninit<f32>>) -> Vec<f32> {
     values.into_iter().map(|value| unsafe { value.assume_init() }).collect()
 }
 
+// In a browser the page starts the threads: `threads.spec.js` asks the same there.
+#[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let all = |shape: Shape, size: [usize; 3], threads| {

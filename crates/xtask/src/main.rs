@@ -30,6 +30,9 @@ enum Command {
         /// Compile faster: a larger and slower module.
         #[arg(long)]
         dev: bool,
+        /// Instead of the page's module, Rust's tests that the browser runs, into tests/browser/modules/.
+        #[arg(long, conflicts_with = "dev")]
+        tests: bool,
     },
     /// Build the page and serve it on this machine.
     #[command(after_help = "Example: cargo xtask serve --port 8080")]
@@ -79,7 +82,8 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<bool> {
     match command {
-        Command::Build { dev } => build::build(if dev { build::DEV } else { build::WEB })?,
+        Command::Build { tests: true, .. } => build::tests()?,
+        Command::Build { dev, .. } => build::build(if dev { build::DEV } else { build::WEB })?,
         Command::Serve { port, no_build } => serve::serve(port, no_build)?,
         Command::Site { out, no_build } => site::site(&out, no_build)?,
         Command::Test { steps } => return test::test(&steps),

@@ -1,6 +1,7 @@
 //! Playwright's tests of the page. In: `tests/browser/`. Out: how many passed, failed and were skipped.
 
 use super::{Count, tools};
+use crate::build;
 use crate::run::{cargo, root, succeed};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -13,6 +14,7 @@ pub(crate) fn run(xtask: &Path, failed: &mut Vec<String>) -> Result<Count> {
     }
     let npm = tools::need(&tools::NPM)?;
     let chromium = tools::chromium()?;
+    build::tests()?;
     // The page's numbers are compared with those of the native program. With the tests, because dependencies have the
     // features that the tests ask for: without them all would be compiled once more.
     succeed(&mut cargo(&["build", "--release", "--workspace", "--bins", "--tests"])?)?;

@@ -4,6 +4,8 @@ In: a folder and names of backbones. Out: FOLDER/NAME/ with
   config.json, model.safetensors   the backbone for MotionLens, under the published names
   msnet/                           the same with a motion module
   model.pt, model.onnx             the backbone for PyTorch and onnxruntime
+  layers.json                      which layer each node of model.onnx with weights is: {node: {kernel, shape}}, in the
+                                   words of MotionLens's kernels
   clip.safetensors                 a normalised clip, [8, 3, 224, 224]
   clip.nchw.f32, clip.nhwc.f32     the same for the browser, as raw numbers
   train.safetensors                a batch of clips, [4, 8, 3, 112, 112]; clip i is of class i
@@ -12,6 +14,7 @@ import json
 import pathlib
 import sys
 
+import onnx
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -121,6 +124,30 @@ def write_model(folder, backbone, layers, motion):
               folder / "model.safetensors")
 
 
+def layers_of(model, clip, file):
+    """{node: {kernel, shape}} of everything with weights, as crates/motion-net/src/gpu/conv2d.rs calls it."""
+    layers, hooks = [], []
+
+    def note(layer, inputs, _):
+        x, linear = inputs[0], isinstance(layer, nn.Linear)  # a 1x1 convolution of maps of one position
+        n, channels, height, width = (*x.shape, 1, 1) if linear else x.shape
+        side, stride = (1, 1) if linear else (layer.kernel_size[0], layer.stride[0])
+        kernel = "conv2d" if linear or layer.groups == 1 else "depthwise"
+        shape = f"{side}x{side}/{stride} {channels} to {layer.weight.shape[0]} at {n}x{height}x{width}"
+        layers.append({"kernel": kernel, "shape": shape})
+
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            hooks.append(layer.register_forward_hook(note))
+    with torch.no_grad():
+        model(clip)
+    for hook in hooks:
+        hook.remove()
+    # The exporter writes nodes in the order in which they ran.
+    nodes = [node.name for node in onnx.load(file).graph.node if node.op_type in ("Conv", "Gemm")]
+    return dict(zip(nodes, layers, strict=True))
+
+
 def write(folder, name):
     torch.manual_seed(1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,6 +161,7 @@ def write(folder, name):
     torch.save(model.state_dict(), folder / "model.pt")
     torch.onnx.export(model, (clip,), folder / "model.onnx", input_names=["clip"], output_names=["logits"],
                       opset_version=17, dynamo=False)
+    (folder / "layers.json").write_text(json.dumps(layers_of(model, clip, folder / "model.onnx")))
     save_file({"clip": clip}, folder / "clip.safetensors")
     clip.numpy().tofile(folder / "clip.nchw.f32")
     clip.permute(0, 2, 3, 1).contiguous().numpy().tofile(folder / "clip.nhwc.f32")

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 MET, MISSED, NO_TARGET = "#2a9d8f", "#e07a3f", "#9aa5b1"
 TITLES = {
     "wasm": "Inference in the browser (WebAssembly)",
+    "webgpu": "Inference in the browser (WebGPU)",
     "native": "Inference, native",
     "training": "Training step, native",
     "module": "With a motion module, beside the same backbone without",
@@ -23,9 +24,9 @@ def group(row):
 
 
 def label(row):
-    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    threads = "" if row["what"] == "webgpu" else f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
     peer = row["what"] if group(row) == "module" else row["peer"]
-    return f"{NETWORKS[row['network']]}, {threads}, {peer}"
+    return f"{NETWORKS[row['network']]}{threads}, {peer}"
 
 
 def draw(axes, rows, title, right):
@@ -67,7 +68,7 @@ def main(source, target):
     marks = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (MET, MISSED, NO_TARGET)]
     marks += [plt.Line2D([], [], color="#111", linewidth=2.2), plt.Line2D([], [], color="#1d3557", linewidth=1)]
     marks.append(plt.Line2D([], [], color="#556", linewidth=0.8, linestyle=(0, (4, 3))))
-    names = ["target met", "target not met", "no target", "target", f"range of {facts['rounds']} rounds", "the peer"]
+    names = ["target met", "target not met", "no target", "target", "range of the rounds", "the peer"]
     figure.legend(marks, names, loc="outside upper center", ncols=6, frameon=False)
     machine = facts["machine"]
     figure.supxlabel(f"{machine['cpu']}, {machine['cores']} cores, {machine['date']}", fontsize=8, color="#556")

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use motion_clip::{Preprocess, Sampling};
 use motion_net::config::{self, Config};
+use motion_net::gpu::Timed;
 use motion_net::{
     Backend, CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, StageMaps, Step, Weights,
 };
@@ -178,10 +179,29 @@ impl Session {
     /// Without a model, when the clip does not fit it, or when the backend fails.
     pub async fn logits_of_clips(&self, clips: Vec<f32>, height: usize, width: usize) -> Result<Vec<f32>> {
         let model = self.model()?;
-        let frames = model.config().frames;
-        let count = clips.len() / (frames * height * width * 3).max(1);
-        let clips = HostTensor::new([count, frames, height, width, 3], clips)?;
+        let clips = model.clips(clips, height, width)?;
         on!(model, runner => runner.logits_of(&clips, &model.estimation).await)
+    }
+
+    /// What the graphics card does for normalised clips `[N, T, H, W, 3]`, `{kernel, shape, ms}` of each dispatch by its
+    /// own clock: for `bench-peers`.
+    ///
+    /// # Errors
+    /// As [`Self::logits_of_clips`], and when the CPU runs the model or the card has no clock.
+    pub async fn kernels_of_clips(&self, clips: Vec<f32>, height: usize, width: usize) -> Result<JsValue> {
+        let model = self.model()?;
+        let gpu = model.gpu.as_ref().ok_or(Error::Order("Let the model run on the graphics card first."))?;
+        let clips = model.clips(clips, height, width)?;
+        gpu.backend.start_times()?;
+        gpu.logits_of(&clips, &model.estimation).await?;
+        let dispatches = gpu.backend.times().await?;
+        Ok(array(dispatches.into_iter().map(|Timed { work, nanoseconds }| {
+            object([
+                ("kernel", work.kernel.into()),
+                ("shape", work.detail.into()),
+                ("ms", (nanoseconds * 1e-6).into()),
+            ])
+        })))
     }
 
     /// Starts the clock of a request.
@@ -919,6 +939,13 @@ fn model_of(model: &mut Option<Model>) -> Result<&mut Model> {
 impl Model {
     fn config(&self) -> &Config {
         self.cpu.net.config()
+    }
+
+    /// Numbers as normalised clips `[N, T, H, W, 3]`.
+    fn clips(&self, data: Vec<f32>, height: usize, width: usize) -> Result<HostTensor> {
+        let frames = self.config().frames;
+        let count = data.len() / (frames * height * width * 3).max(1);
+        Ok(HostTensor::new([count, frames, height, width, 3], data)?)
     }
 
     fn preprocess(&self) -> Preprocess {

@@ -48,7 +48,11 @@ pub(crate) fn bench_gpu(options: &Options) -> Result<()> {
             results.push(result);
         }
         if let [.., plain, msnet] = results.as_slice() {
-            println!("{name}: with its motion module {:.3} times as long", median(msnet) / median(plain));
+            println!(
+                "{name}: with its motion module {:.3} times as long, {:.2} ms for another estimator",
+                median(msnet) / median(plain),
+                number(&msnet["switch_ms"])
+            );
         }
     }
     let path = folder.join("results.jsonl");
@@ -115,17 +119,23 @@ fn measure(folder: &Path, network: &str, runs: u16) -> Result<Value> {
 }
 
 fn median(result: &Value) -> f64 {
-    result["median_ms"].as_f64().unwrap_or(f64::NAN)
+    number(&result["median_ms"])
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
 }
 
 fn row(network: &str, result: &Value) -> String {
     let card = &result["card"];
-    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     format!(
-        "{network:24} {:9.2} ms, kernels {:9.2} ms, {:3.0} % of their floor's speed ({}: {:.0} GFLOP/s, {:.0} GB/s)",
+        "{network:24} {:9.2} ms, kernels {:9.2} ms, {:3.0} % of their floor's speed, {:.1} MB weights, activations \
+         {:.2} times the largest pair ({}: {:.0} GFLOP/s, {:.0} GB/s)",
         median(result),
         number(&card["kernels_ms"]),
         100.0 * number(&card["floor_share"]),
+        number(&card["weights_mb"]),
+        number(&card["activations_mb"]) / number(&card["largest_pair_mb"]),
         card["adapter"].as_str().unwrap_or_default(),
         number(&card["peak_gflops"]),
         number(&card["bandwidth_gbs"])

@@ -6,12 +6,14 @@
 //! outputs have agreed with ours.
 
 mod contestant;
+mod layers;
 mod report;
 mod setup;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use contestant::Contestant;
+use layers::Layers;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use std::time::Duration;
 const TOLERANCE: f64 = 1e-3;
 /// Runs before the clock counts: browsers compile what is hot anew, and allocators learn what is needed.
 const WARM_UP: usize = 3;
+/// Most rounds on a graphics adapter that is a program, after one run each: a run takes it up to a minute.
+const PATIENCE: u16 = 3;
 /// Of those, how many are compared: of training steps the second sees what the first has learnt.
 const COMPARED: usize = 2;
 /// Before each run: thread pools go on spinning for a while after their work, and would take a core from the next.
@@ -27,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Rounds, in each of which every contestant runs once.
+    /// Rounds, in each of which every contestant runs once; on WebGPU at most 3 where there is no graphics card.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// One part instead of all.
@@ -48,8 +52,11 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Part {
-    /// Inference in Chromium.
+    /// Inference in Chromium, on the processor.
     Wasm,
+    /// Inference in Chromium, on a graphics card or on SwiftShader, a program in its place.
+    #[value(name = "webgpu")]
+    WebGpu,
     /// Inference in programs of this machine.
     Native,
     /// Training steps in programs of this machine.
@@ -83,7 +90,7 @@ enum Engine {
 impl Part {
     fn networks(self) -> &'static [Network] {
         match self {
-            Self::Wasm | Self::Native => Network::value_variants(),
+            Self::Wasm | Self::WebGpu | Self::Native => Network::value_variants(),
             Self::Training => &[Network::TsmResNet18, Network::TsmMobileNetV2],
         }
     }
@@ -91,21 +98,44 @@ impl Part {
     /// Who takes part, ours first.
     fn engines(self) -> &'static [Engine] {
         match self {
-            Self::Wasm => &[Engine::MotionLens, Engine::MsNet, Engine::OnnxRuntimeWeb],
+            Self::Wasm | Self::WebGpu => &[Engine::MotionLens, Engine::MsNet, Engine::OnnxRuntimeWeb],
             Self::Native => &[Engine::MotionLens, Engine::MsNet, Engine::OnnxRuntime, Engine::PyTorch],
             Self::Training => &[Engine::MotionLens, Engine::PyTorch],
         }
     }
 
     fn threads(self) -> &'static [usize] {
-        if self == Self::Training { &[2] } else { &[1, 2] }
+        match self {
+            Self::Wasm | Self::Native => &[1, 2],
+            Self::WebGpu => &[1],
+            Self::Training => &[2],
+        }
+    }
+
+    fn is_in_browser(self) -> bool {
+        matches!(self, Self::Wasm | Self::WebGpu)
+    }
+
+    /// Whether one run may, so that nobody gets it without asking.
+    fn takes_minutes(self, network: Network, on_card: bool) -> bool {
+        self == Self::WebGpu && network == Network::TsmResNet50 && !on_card
+    }
+
+    /// Runs before the clock counts, and rounds.
+    fn pace(self, rounds: u16, on_card: bool) -> [usize; 2] {
+        match self {
+            Self::WebGpu if !on_card => [1, rounds.min(PATIENCE).into()],
+            _ => [WARM_UP, rounds.into()],
+        }
     }
 
     /// Our time as a share of the peer's that we want to stay under; where the peer is MotionLens, the same network
     /// without its motion module.
-    fn target(self, network: Network, peer: Engine, threads: usize) -> Option<f64> {
+    fn target(self, network: Network, peer: Engine, threads: usize, on_card: bool) -> Option<f64> {
         use Network::{TsmMobileNetV2, TsmResNet18};
         match (self, peer, threads, network) {
+            (Self::WebGpu, Engine::MotionLens, ..) => Some(1.05),
+            (Self::WebGpu, _, _, TsmResNet18 | TsmMobileNetV2) if !on_card => Some(0.35),
             (_, Engine::MotionLens, ..) => Some(1.08),
             (Self::Wasm, Engine::OnnxRuntimeWeb, _, TsmResNet18) => Some(0.75),
             (Self::Wasm, Engine::OnnxRuntimeWeb, ..) => Some(0.8),
@@ -124,16 +154,22 @@ pub(crate) fn bench_peers(options: &Options) -> Result<()> {
     let parts: Vec<Part> = options.only.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
     let chosen = |network: &&Network| options.models.is_empty() || options.models.contains(network);
     let setup = setup::set_up(&parts, Network::value_variants().iter().filter(chosen))?;
-    let mut rows = Vec::new();
+    let on_card = setup.on_card();
+    let (mut rows, mut all_layers) = (Vec::new(), Vec::new());
     for part in parts {
         for &network in part.networks().iter().filter(chosen) {
-            eprintln!("{} of {}", name(&part), name(&network));
-            let measured = measure(part, network, options.rounds, &setup)
-                .with_context(|| format!("{} of {}", name(&part), name(&network)))?;
-            rows.extend(report::rows(part, network, &measured));
+            let doing = format!("{} of {}", name(&part), name(&network));
+            if part.takes_minutes(network, on_card) && options.models.is_empty() {
+                println!("skipped: {doing}: without a graphics card a run takes minutes; --models runs it");
+                continue;
+            }
+            eprintln!("{doing}");
+            let (measured, layers) = measure(part, network, options.rounds, &setup).context(doing)?;
+            rows.extend(report::rows(part, network, &measured, on_card));
+            all_layers.extend(layers);
         }
     }
-    report::report(&rows, &setup, options)
+    report::report(&rows, &all_layers, &setup, options)
 }
 
 /// The times of one contestant, round by round, in milliseconds.
@@ -143,11 +179,17 @@ struct Measured {
     ms: Vec<f64>,
 }
 
-/// Let all contestants on one network agree, then take turns.
-fn measure(part: Part, network: Network, rounds: u16, setup: &setup::Setup) -> Result<Vec<Measured>> {
+/// Let all contestants on one network agree, then take turns; on WebGPU, ask where their time goes as well.
+fn measure(
+    part: Part,
+    network: Network,
+    rounds: u16,
+    setup: &setup::Setup,
+) -> Result<(Vec<Measured>, Option<Layers>)> {
+    let [warm_up, rounds] = part.pace(rounds, setup.on_card());
     let mut contestants = contestant::start(part, network, setup)?;
     let mut outputs = vec![Vec::new(); contestants.len()];
-    for _ in 0..WARM_UP {
+    for _ in 0..warm_up {
         for (contestant, outputs) in contestants.iter_mut().zip(&mut outputs) {
             outputs.push(turn(contestant)?.output);
         }
@@ -175,14 +217,15 @@ fn measure(part: Part, network: Network, rounds: u16, setup: &setup::Setup) -> R
         .iter()
         .map(|contestant| Measured { engine: contestant.engine, threads: contestant.threads, ms: Vec::new() })
         .collect();
-    for round in 0..usize::from(rounds) {
+    for round in 0..rounds {
         // Whom one runs after changes, too.
         for place in 0..contestants.len() {
             let index = (place + round) % contestants.len();
             measured[index].ms.push(turn(&mut contestants[index])?.ms);
         }
     }
-    Ok(measured)
+    let layers = (part == Part::WebGpu).then(|| Layers::measure(network, &mut contestants)).transpose()?;
+    Ok((measured, layers))
 }
 
 fn turn(contestant: &mut Contestant) -> Result<contestant::Answer> {
@@ -207,7 +250,7 @@ fn name(value: &impl ValueEnum) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::{Part, difference};
 
     #[test]
     fn one_spoiled_output_is_seen() {
@@ -215,5 +258,12 @@ mod tests {
         assert_eq!(difference(&[1.0, -4.0, 2.0], &[1.0, -4.0, 1.0]), 0.25);
         assert_eq!(difference(&[1.0, 2.0], &[1.0]), f64::INFINITY);
         assert!(difference(&[0.0], &[0.0]).is_nan());
+    }
+
+    #[test]
+    fn a_program_in_a_cards_place_runs_less_often() {
+        assert_eq!(Part::WebGpu.pace(15, false), [1, 3]);
+        assert_eq!(Part::WebGpu.pace(2, false), [1, 2]);
+        assert_eq!(Part::WebGpu.pace(15, true), Part::Wasm.pace(15, false));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use motion_net::{Backend, HostTensor};
+use motion_net::{Backend, Estimator, HostTensor, Mode};
 use serde::Serialize;
 
 use crate::model::{AnyModel, EstimationArgs, Model, ModelArgs};
@@ -54,6 +54,9 @@ struct Report {
     median_ms: f64,
     fastest_ms: f64,
     slowest_ms: f64,
+    /// Median of changing the estimator of a clip that has run, where the network has a motion module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    switch_ms: Option<f64>,
     /// Median of each stage with its motion module, in order; a graphics card has kernels instead.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<StageTime>,
@@ -83,7 +86,11 @@ impl Bench {
         let model = AnyModel::load(&args)?;
         let load_ms = ms(begun.elapsed());
         let report = match &model {
-            AnyModel::Cpu(model) => self.on(model, load_ms)?,
+            AnyModel::Cpu(model) => {
+                let mut report = self.on(model, load_ms)?;
+                report.switch_ms = self.switch_ms(model)?;
+                report
+            }
             #[cfg(feature = "gpu")]
             AnyModel::Gpu(model) => {
                 let mut report = self.on(model, load_ms)?;
@@ -91,6 +98,7 @@ impl Bench {
                 let estimation = self.estimation.over(model.config())?;
                 let clip = moving_texture(model.config().frames, model.config().input_size)?;
                 report.card = Some(kernels::Card::measure(&args, model, &clip, &estimation)?);
+                report.switch_ms = self.switch_ms(model)?;
                 report
             }
         };
@@ -133,6 +141,7 @@ impl Bench {
             median_ms: median(&mut totals),
             fastest_ms: totals.first().copied().unwrap_or_default(),
             slowest_ms: totals.last().copied().unwrap_or_default(),
+            switch_ms: None,
             stages: stages
                 .into_iter()
                 .map(|(stage, mut times)| StageTime { stage, ms: median(&mut times) })
@@ -140,6 +149,30 @@ impl Bench {
             #[cfg(feature = "gpu")]
             card: None,
         })
+    }
+
+    /// Median time from another estimator to new scores of a clip that has run: the motion modules and what follows.
+    fn switch_ms<B: Backend>(&self, model: &Model<B>) -> Result<Option<f64>> {
+        if model.config().motion.is_none() {
+            return Ok(None);
+        }
+        let mut estimation = self.estimation.over(model.config())?;
+        let clip = moving_texture(model.config().frames, model.config().input_size)?;
+        let mut pass = model.run(&clip, &estimation, None)?.pass;
+        model.logits(&pass)?;
+        let mut times = Vec::new();
+        for _ in 0..self.runs {
+            estimation.estimator = match estimation.estimator {
+                Estimator::Kernel => Estimator::Soft,
+                Estimator::Soft => Estimator::Kernel,
+            };
+            let begun = Instant::now();
+            pass.rewind_to_motion();
+            while model.net.advance(&model.backend, &mut pass, &estimation, Mode::EVAL)?.is_some() {}
+            model.logits(&pass)?;
+            times.push(ms(begun.elapsed()));
+        }
+        Ok(Some(median(&mut times)))
     }
 }
 
@@ -155,6 +188,9 @@ fn tell(report: &Report) -> Result<()> {
         "  later runs {:9.1} ms median of {} ({:.1} to {:.1})",
         report.median_ms, report.runs, report.fastest_ms, report.slowest_ms
     ))?;
+    if let Some(ms) = report.switch_ms {
+        output::line(&format!("  estimator  {ms:9.1} ms to change it and run what follows"))?;
+    }
     for StageTime { stage, ms } in &report.stages {
         output::line(&format!("    {stage:10} {ms:7.1} ms"))?;
     }

@@ -1,10 +1,12 @@
 //! Loaded networks that run when they are asked to. In: a request. Out: how long a run took, and what came out.
 
+use super::layers::Dispatch;
 use super::setup::Setup;
 use super::{Engine, Network, Part, name};
 use crate::run::describe;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::cell::RefCell;
 use std::fmt;
@@ -30,7 +32,20 @@ pub(super) struct Answer {
 
 impl Contestant {
     pub(super) fn run(&mut self) -> Result<Answer> {
-        self.process.borrow_mut().ask(self.index).with_context(|| self.to_string())
+        self.ask("run")
+    }
+
+    /// Every dispatch of a run, by the graphics adapter's own clock: on WebGPU.
+    pub(super) fn dispatches(&mut self) -> Result<Vec<Dispatch>> {
+        #[derive(Deserialize)]
+        struct Layers {
+            layers: Vec<Dispatch>,
+        }
+        Ok(self.ask::<Layers>("layers")?.layers)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
+        self.process.borrow_mut().ask(self.index, what).with_context(|| self.to_string())
     }
 }
 
@@ -43,7 +58,7 @@ impl fmt::Display for Contestant {
 /// Everyone who takes part, ours first.
 pub(super) fn start(part: Part, network: Network, setup: &Setup) -> Result<Vec<Contestant>> {
     let places = part.engines().iter().flat_map(|&engine| part.threads().iter().map(move |&t| (engine, t)));
-    if part != Part::Wasm {
+    if !part.is_in_browser() {
         let start = |(engine, threads)| {
             let process =
                 Rc::new(RefCell::new(Process::start(native(part, network, engine, threads, setup))?));
@@ -60,12 +75,17 @@ pub(super) fn start(part: Part, network: Network, setup: &Setup) -> Result<Vec<C
             let model = if engine == Engine::MsNet { format!("{folder}/msnet") } else { folder.clone() };
             let title = if engine.is_ours() { Engine::MotionLens.title() } else { engine.title() };
             let package = setup.module(threads);
-            json!({ "runtime": title, "threads": threads, "network": folder, "model": model, "package": package })
+            let gpu = part == Part::WebGpu;
+            json!({
+                "runtime": title, "threads": threads, "gpu": gpu, "network": folder, "model": model, "package": package
+            })
         })
         .collect();
     let mut command = Command::new(&setup.node);
     command.arg(setup.scripts.join("browser.js")).env("CHROMIUM", &setup.chromium);
     command.arg(format!("{}/peers/page.html", setup.address)).arg(json!(workers).to_string());
+    let adapter = setup.adapter.as_ref().filter(|_| part == Part::WebGpu);
+    command.arg(json!(adapter.map_or(&[][..], |adapter| &adapter.flags)).to_string());
     let process = Rc::new(RefCell::new(Process::start(command)?));
     let contestant =
         |(index, (engine, threads))| Contestant { engine, threads, process: process.clone(), index };
@@ -116,17 +136,17 @@ impl Process {
         Ok(Self { line, child, requests, answers })
     }
 
-    fn ask(&mut self, index: usize) -> Result<Answer> {
+    fn ask<T: DeserializeOwned>(&mut self, index: usize, what: &str) -> Result<T> {
         let mut answer = String::new();
         // Writing fails if the process has ended; so does reading, and that is told below.
-        let _ = self.requests.as_mut().map(|requests| writeln!(requests, "{index}"));
+        let _ = self.requests.as_mut().map(|requests| writeln!(requests, "{index} {what}"));
         if self.answers.read_line(&mut answer)? == 0 {
             let status = self.child.wait()?;
             bail!("`{}` ended with {status} before it had answered: its messages are above", self.line);
         }
         serde_json::from_str(&answer).with_context(|| {
             let start: String = answer.chars().take(200).collect();
-            format!("`{}` answered {start:?}, expected JSON with numbers `ms` and `output`", self.line)
+            format!("`{}` answered {start:?}, expected JSON that answers {what:?}", self.line)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What the comparison found. In: every run's time. Out: a table, a plot, JSON.
 
+use super::layers::{self, Layers};
 use super::setup::{Machine, Setup};
 use super::{Engine, Measured, Network, Options, Part, name};
 use crate::run::{root, succeed};
@@ -30,7 +31,7 @@ pub(super) struct Row {
 }
 
 /// Ours against every peer with as many threads; MSNet against its own backbone.
-pub(super) fn rows(part: Part, network: Network, measured: &[Measured]) -> Vec<Row> {
+pub(super) fn rows(part: Part, network: Network, measured: &[Measured], on_card: bool) -> Vec<Row> {
     let pairs = measured.iter().flat_map(|ours| measured.iter().map(move |peer| (ours, peer)));
     let meet = |&(ours, peer): &(&Measured, &Measured)| {
         let comparable = match ours.engine {
@@ -40,11 +41,11 @@ pub(super) fn rows(part: Part, network: Network, measured: &[Measured]) -> Vec<R
         };
         comparable && ours.threads == peer.threads
     };
-    pairs.filter(meet).map(|(ours, peer)| Row::new(part, network, ours, peer)).collect()
+    pairs.filter(meet).map(|(ours, peer)| Row::new(part, network, ours, peer, on_card)).collect()
 }
 
 impl Row {
-    fn new(what: Part, network: Network, ours: &Measured, peer: &Measured) -> Self {
+    fn new(what: Part, network: Network, ours: &Measured, peer: &Measured, on_card: bool) -> Self {
         let (ours_ms, peer_ms) = (median(&ours.ms), median(&peer.ms));
         let rounds = ours.ms.iter().zip(&peer.ms).map(|(ours, peer)| ours / peer);
         let widen = |[least, most]: [f64; 2], ratio: f64| [least.min(ratio), most.max(ratio)];
@@ -58,7 +59,7 @@ impl Row {
             peer_ms,
             ratio: ours_ms / peer_ms,
             ratio_range: rounds.fold([f64::INFINITY, 0.0], widen),
-            target: what.target(network, peer.engine, ours.threads),
+            target: what.target(network, peer.engine, ours.threads, on_card),
             ours_samples_ms: ours.ms.clone(),
             peer_samples_ms: peer.ms.clone(),
         }
@@ -111,12 +112,14 @@ impl Serialize for Engine {
 }
 
 /// Print the table and write every file.
-pub(super) fn report(rows: &[Row], setup: &Setup, options: &Options) -> Result<()> {
-    let table = table(rows);
-    println!("{}\n{table}", setup.machine.text());
+pub(super) fn report(rows: &[Row], layers: &[Layers], setup: &Setup, options: &Options) -> Result<()> {
+    let head = ["what", "network", "threads", "ours ms", "peer ms", "ratio", "range", "target", ""];
+    let table = table(head, rows.iter().map(Row::cells));
+    let layers_table = layers::table(layers);
+    println!("{}\n{table}\n{layers_table}", setup.machine.text());
     let results = &setup.results;
     let (json, plot) = (results.join("bench-peers.json"), results.join("bench-peers.svg"));
-    let all = serde_json::json!({ "machine": setup.machine, "rounds": options.rounds, "rows": rows });
+    let all = serde_json::json!({ "machine": setup.machine, "rounds": options.rounds, "rows": rows, "layers": layers });
     write(&json, &serde_json::to_string_pretty(&all)?)?;
     succeed(Command::new(&setup.python).arg(setup.scripts.join("plot.py")).arg(&json).arg(&plot))?;
     println!("written to {} and {}", json.display(), plot.display());
@@ -126,14 +129,21 @@ pub(super) fn report(rows: &[Row], setup: &Setup, options: &Options) -> Result<(
     if options.docs {
         let docs = root()?.join("docs");
         std::fs::copy(&plot, docs.join("bench-peers.svg")).context("copying the plot to docs/")?;
-        let Options { rounds, .. } = options;
+        let [warm_up, rounds] = Part::Wasm.pace(options.rounds, true);
+        let [webgpu_warm_up, webgpu_rounds] = Part::WebGpu.pace(options.rounds, setup.on_card());
         let text = format!(
             "# Beside its peers\n\n`cargo xtask bench-peers --docs` wrote this page: the same networks with the same \
-             weights, in turns, one run of each in every one of {rounds} rounds, after their outputs had agreed. Inference is of one \
+             weights, in turns, one run of each in every one of {rounds} rounds after {warm_up} runs that do not count \
+             (on WebGPU {webgpu_rounds} after {webgpu_warm_up}; without a graphics card a run takes up to a minute \
+             there, and ResNet-50 is left out, which takes minutes), after their outputs had agreed. Inference is of one \
              clip of 8 frames at 224 x 224; a training step is of 4 clips of 8 frames at 112 x 112 (forward, cross \
              entropy, backward, gradient descent). Times are medians in milliseconds, a ratio is our time over the \
              other’s, and the range is that of the rounds.\n\n{}\n![Our time as a share of each peer’s]\
-             (bench-peers.svg)\n\n{table}",
+             (bench-peers.svg)\n\n{table}\n## WebGPU, layer by layer\n\nOne run of each after a warm one, every \
+             dispatch by the adapter’s own clock: ours by timestamp queries, onnxruntime-web’s by its profiler. A layer \
+             is all dispatches of it, and the number before it how many of its kind there are. Ours adds bias and \
+             residual, cuts off and shifts in time where it convolves; onnxruntime-web adds residuals and shifts in \
+             time apart, which is in the rest.\n\n{layers_table}",
             setup.machine.text()
         );
         write(&docs.join("bench-peers.md"), &text)?;
@@ -152,13 +162,11 @@ fn write(file: &Path, text: &str) -> Result<()> {
 }
 
 /// Markdown that is a table to the eye as well.
-fn table(rows: &[Row]) -> String {
-    let head = ["what", "network", "threads", "ours ms", "peer ms", "ratio", "range", "target", ""];
-    let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(rows.iter().map(Row::cells));
+pub(super) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let lines: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width =
         |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 9] = std::array::from_fn(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for (index, cells) in lines.iter().enumerate() {
         let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
@@ -193,9 +201,24 @@ mod tests {
             measured(Engine::MsNet, 2, &[1.2; 3]),
             measured(Engine::PyTorch, 1, &[2.0, 4.0, 4.0]),
         ];
-        let rows = rows(Part::Native, Network::TsmResNet18, &measured);
+        let rows = rows(Part::Native, Network::TsmResNet18, &measured, false);
         let [torch, msnet] = rows.as_slice() else { panic!("{} rows", rows.len()) };
         assert_eq!((torch.ratio, torch.ratio_range), (0.5, [0.25, 1.5]));
         assert!(torch.target.is_none() && msnet.cells()[8] == "not met", "{:?}", msnet.cells());
+    }
+
+    #[test]
+    fn a_graphics_card_has_a_target_of_its_own() {
+        let measured = [
+            measured(Engine::MotionLens, 1, &[1.0; 3]),
+            measured(Engine::MsNet, 1, &[1.06; 3]),
+            measured(Engine::OnnxRuntimeWeb, 1, &[2.0; 3]),
+        ];
+        let targets = |on_card| {
+            let rows = rows(Part::WebGpu, Network::TsmResNet18, &measured, on_card);
+            rows.into_iter().map(|row| row.target).collect::<Vec<_>>()
+        };
+        assert_eq!(targets(false), [Some(0.35), Some(1.05)]);
+        assert_eq!(targets(true), [None, Some(1.05)]);
     }
 }

@@ -5,7 +5,7 @@ use crate::run::{cargo, find_program, root, succeed};
 use crate::test::tools;
 use crate::{build, serve};
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,9 +25,21 @@ pub(super) struct Setup {
     pub(super) chromium: PathBuf,
     /// Of the server, without a slash at its end; empty where no browser takes part.
     pub(super) address: String,
+    /// Where WebGPU runs, if it takes part.
+    pub(super) adapter: Option<Adapter>,
     /// Those of [`MODULES`] that are built.
     modules: Vec<(usize, &'static str)>,
     pub(super) machine: Machine,
+}
+
+/// Chromium's graphics adapter, as `adapter.js` finds it.
+#[derive(Deserialize)]
+pub(super) struct Adapter {
+    name: String,
+    /// Whether it is a graphics card, and not a program in its place.
+    card: bool,
+    /// What Chromium has to be started with.
+    pub(super) flags: Vec<String>,
 }
 
 /// What was compared, and where.
@@ -44,6 +56,11 @@ impl Setup {
     /// Where the server has our module for so many threads, if it is built.
     pub(super) fn module(&self, threads: usize) -> Option<&'static str> {
         self.modules.iter().find(|(of, _)| *of == threads).map(|(_, path)| *path)
+    }
+
+    /// Whether WebGPU runs on a graphics card.
+    pub(super) fn on_card(&self) -> bool {
+        self.adapter.as_ref().is_some_and(|adapter| adapter.card)
     }
 }
 
@@ -63,8 +80,8 @@ pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Netw
     let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
     succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
     let (mut node, mut chromium) = (PathBuf::new(), PathBuf::new());
-    let (mut address, mut modules) = (String::new(), Vec::new());
-    if parts.contains(&Part::Wasm) {
+    let (mut address, mut modules, mut adapter) = (String::new(), Vec::new(), None);
+    if parts.iter().any(|part| part.is_in_browser()) {
         tools::npm_ci(&tools::need(&tools::NPM)?, &scripts)?;
         node = find_program("node").or_else(|| find_program("node.exe")).context("node is missing")?;
         chromium = tools::chromium()?;
@@ -83,9 +100,28 @@ pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Netw
         }
         address = serve::in_background(&folders)?;
     }
-    let machine = machine(&python, &scripts, &chromium)?;
+    if parts.contains(&Part::WebGpu) {
+        let mut script = Command::new(&node);
+        script.arg(scripts.join("adapter.js")).arg(format!("{address}/peers/page.html"));
+        let found = stdout(script.env("CHROMIUM", &chromium))?;
+        adapter = Some(serde_json::from_str::<Adapter>(&found).context("adapter.js")?);
+    }
+    let mut machine = machine(&python, &scripts, &chromium)?;
+    machine.versions.extend(adapter.as_ref().map(|adapter| format!("WebGPU on {}", adapter.name)));
     let networks = networks_folder;
-    Ok(Setup { scripts, results, networks, python, motionlens, node, chromium, address, modules, machine })
+    Ok(Setup {
+        scripts,
+        results,
+        networks,
+        python,
+        motionlens,
+        node,
+        chromium,
+        address,
+        adapter,
+        modules,
+        machine,
+    })
 }
 
 /// A Python of its own with the peers in it, made anew when their versions change.

@@ -1,10 +1,11 @@
 //! `motionlens bench --backend gpu`: where the time goes on the graphics card, by its own clock, and how near each
-//! kernel comes to its floor: its operations over the card's peak, or its bytes over the bandwidth, both measured.
+//! kernel comes to its floor: its operations over the card's peak, or its bytes over the bandwidth, both measured. And
+//! how much memory activations take beside what one layer cannot do without.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use motion_net::gpu::Peak;
+use motion_net::gpu::{Peak, Work};
 use motion_net::{CpuBackend, Estimation, GpuBackend, HostTensor};
 use serde::Serialize;
 
@@ -25,6 +26,8 @@ pub(super) struct Card {
     weights_mb: f64,
     /// The most that activations took.
     activations_mb: f64,
+    /// Input and output of one layer together, where they are largest.
+    largest_pair_mb: f64,
     /// Sum over the kernels.
     kernels_ms: f64,
     /// Share of the sum that the floors are.
@@ -58,6 +61,21 @@ fn difference(
     Ok(differences.fold(0.0, f32::max))
 }
 
+/// Bytes of what a layer reads and writes, channels in vectors of four. A convolution's work counts its weights and its
+/// residual as well, so there they are read off its shape.
+fn pair_bytes(work: &Work) -> u64 {
+    convolution_bytes(&work.detail).unwrap_or(work.bytes)
+}
+
+/// The same of `3x3/2 64 to 128 at 8x56x56, direct`: kernel, stride, channels in and out, frames, height, width.
+fn convolution_bytes(shape: &str) -> Option<u64> {
+    let numbers = shape.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    let numbers: Vec<u64> = numbers.collect();
+    let &[_, _, stride, input, output, n, h, w, ..] = numbers.as_slice() else { return None };
+    let bytes = |h: u64, w: u64, channels: u64| n * h * w * 4 * channels.next_multiple_of(4);
+    Some(bytes(h, w, input) + bytes(h.div_ceil(stride), w.div_ceil(stride), output))
+}
+
 impl Card {
     /// Times every kernel of a pass.
     ///
@@ -79,6 +97,7 @@ impl Card {
             model.run(clip, estimation, None)?;
             passes.push(pollster::block_on(b.times())?);
         }
+        let largest_pair = passes[0].iter().map(|timed| pair_bytes(&timed.work)).max().unwrap_or_default();
         let mut rows: BTreeMap<(&'static str, String), Row> = BTreeMap::new();
         let (mut total, mut floors) = (0.0, 0.0);
         for (index, timed) in passes[0].iter().enumerate() {
@@ -119,6 +138,7 @@ impl Card {
             bandwidth_gbs: bytes * 1e-9,
             weights_mb: memory.weights as f64 * 1e-6,
             activations_mb: memory.activations_peak as f64 * 1e-6,
+            largest_pair_mb: largest_pair as f64 * 1e-6,
             kernels_ms: total * 1e-6,
             floor_share: floors / total.max(1.0),
             kernels,
@@ -131,8 +151,15 @@ impl Card {
     /// When nobody reads it.
     pub(super) fn tell(&self) -> Result<()> {
         output::line(&format!(
-            "  {}: {:.0} GFLOP/s and {:.1} GB/s at most; {:.1} MB weights, {:.1} MB activations",
-            self.adapter, self.peak_gflops, self.bandwidth_gbs, self.weights_mb, self.activations_mb
+            "  {}: {:.0} GFLOP/s and {:.1} GB/s at most",
+            self.adapter, self.peak_gflops, self.bandwidth_gbs
+        ))?;
+        output::line(&format!(
+            "  {:.1} MB weights; {:.1} MB activations, {:.2} times the largest input and output of a layer, {:.1} MB",
+            self.weights_mb,
+            self.activations_mb,
+            self.activations_mb / self.largest_pair_mb,
+            self.largest_pair_mb
         ))?;
         output::line(&format!("  scores within {:.1e} of the processor's", self.difference))?;
         output::line(&format!(
@@ -152,5 +179,19 @@ impl Card {
             ))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_convolutions_weights_are_no_activations() {
+        let work = |detail: &str| Work { kernel: "any", detail: detail.to_owned(), operations: 0, bytes: 7 };
+        let floats = 8 * 224 * 224 * 4 + 8 * 112 * 112 * 64;
+        assert_eq!(pair_bytes(&work("7x7/2 3 to 64 at 8x224x224, direct")), 4 * floats);
+        assert_eq!(pair_bytes(&work("[8, 56, 56, 64]")), 7);
+        assert_eq!(pair_bytes(&work("7x28x28x64, patch 15")), 7);
     }
 }

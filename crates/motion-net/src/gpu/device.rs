@@ -1,5 +1,6 @@
 //! The adapter and its device: opened, watched for errors, fed with recorded commands, read from.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
@@ -42,6 +43,8 @@ pub(super) struct Gpu {
     limits: wgpu::Limits,
     faults: Arc<Mutex<Faults>>,
     recorded: Mutex<Recorded>,
+    /// Dispatches are left out; all else is done.
+    rehearsing: AtomicBool,
     /// The numbers of the recorded dispatches.
     params: wgpu::Buffer,
     pub(super) profile: Mutex<Option<Profile>>,
@@ -105,7 +108,7 @@ impl Gpu {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = Self::adapter(&instance, name).await?;
         let info = adapter.get_info();
-        let wanted = wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("motionlens"),
             required_features: adapter.features() & wanted,
@@ -139,6 +142,7 @@ impl Gpu {
             pool: Arc::default(),
             faults,
             recorded: Mutex::default(),
+            rehearsing: AtomicBool::default(),
             params,
             profile: Mutex::new(None),
             #[cfg(target_arch = "wasm32")]
@@ -221,11 +225,26 @@ impl Gpu {
         self.limits.max_compute_workgroup_storage_size as usize
     }
 
+    /// Whether kernels may exchange values within subgroups.
+    pub(super) fn has_subgroups(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SUBGROUP)
+    }
+
+    /// Invocations of the smallest subgroup that the adapter runs.
+    pub(super) fn smallest_subgroup(&self) -> usize {
+        self.info.subgroup_min_size as usize
+    }
+
     /// So many workgroups along one axis, or along two where a device takes no more along one.
     pub(super) fn spread(&self, groups: u32) -> [u32; 2] {
         let most = self.limits.max_compute_workgroups_per_dimension;
         let rows = groups.div_ceil(most);
         [groups.div_ceil(rows.max(1)), rows]
+    }
+
+    /// Whether dispatches are left out from now on.
+    pub(super) fn rehearse(&self, rehearsing: bool) {
+        self.rehearsing.store(rehearsing, Ordering::Relaxed);
     }
 
     /// Records a dispatch, and hands over what is recorded when it has become enough.
@@ -236,6 +255,9 @@ impl Gpu {
         self.check()?;
         let Pipeline { pipeline, layout, params_size } =
             self.pipelines.get(&self.device, call.kernel, &call.constants);
+        if self.rehearsing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let params = wgpu::BindGroupEntry {
             binding: 0,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {

@@ -94,6 +94,27 @@ for (const [count, name] of BUILDS) {
   });
 }
 
+test('kernels are measured once for a card, and again where the browser stores nothing', async ({ page }) => {
+  test.slow(); // four visits
+  const started = page.locator('#facts div', { hasText: 'start' });
+  const visitAgain = async (measures) => {
+    await visitSmall(page, '?backend=gpu');
+    await run(page);
+    expect(await ranOn(page)).toMatch(/^WebGPU · /);
+    const said = await started.textContent();
+    console.log(said);
+    expect(said.includes('to find the fastest of them')).toBe(measures);
+  };
+  await prepare(page, WATCHED);
+  await visitAgain(true);
+  await visitAgain(false);
+  await prepare(page, `${WATCHED} Object.defineProperty(self, 'caches', { value: undefined });`);
+  await visitAgain(true);
+  await prepare(page, `${WATCHED} Cache.prototype.put = async () => { throw new DOMException('', 'QuotaExceededError'); };
+    Cache.prototype.match = async () => { throw new Error('not today'); };`);
+  await visitAgain(true);
+});
+
 test('by itself the page measures both, and says what came of it', async ({ page }) => {
   await prepare(page, WATCHED);
   await visitSmall(page);

@@ -199,12 +199,20 @@ impl Gpu {
     /// When the device takes no buffer of this size.
     pub(super) fn take(&self, bytes: u64) -> Result<Loan> {
         let most = self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size);
-        if bytes + HEADER_BYTES > most {
+        let size = bytes + HEADER_BYTES;
+        if size > most {
             return Err(failed(format!(
                 "out of memory: an activation of {bytes} bytes, the device takes {most}; use fewer or smaller frames"
             )));
         }
-        Ok(self.pool.take(&self.device, bytes))
+        if let Some(loan) = self.pool.reuse(size) {
+            return Ok(loan);
+        }
+        if self.pool.should_shrink_for(size) {
+            self.submit(|_| ());
+            self.pool.shrink_for(size);
+        }
+        Ok(self.pool.make(&self.device, size))
     }
 
     /// A buffer of weights.

@@ -4,30 +4,12 @@
 // K x K x C in steps of 4 quads, which all of it loads together. One invocation: 2 quads x 4 positions (8 where TALL)
 // in registers; each value that it takes from workgroup memory is used 8 times or 4 (8 where TALL).
 
-override SHIFT: bool;
 override TALL: bool;
 
 override TILE: u32 = select(64u, 128u, TALL);
 // [4 quads along the sum][positions], [16 along the sum][16 quads of outputs].
 var<workgroup> inputs: array<vec4f, 4u * TILE>;
 var<workgroup> weights: array<vec4f, 256>;
-
-// Index of quad `c` under a filter's cell, shifted in time where that is asked; the zeros where it is outside.
-fn shifted_index(at: vec3u, cell: vec2u, c: u32) -> u32 {
-    var origin = at;
-    if SHIFT {
-        let time = at.x % params.clip;
-        if c < params.fold {
-            if time + 1u == params.clip { return 0u; }
-            origin.x += 1u;
-        } else if c < 2u * params.fold {
-            if time == 0u { return 0u; }
-            origin.x -= 1u;
-        }
-    }
-    let index = input_index(origin, cell);
-    return select(0u, index + c, index > 0u);
-}
 
 @compute @workgroup_size(8, 16)
 fn conv2d_tiled(
@@ -39,20 +21,19 @@ fn conv2d_tiled(
     let first = (group.z * groups.y + group.y) * TILE;
     let first_output = group.x * 16u;
     // This invocation loads quad `index % 4` of the sum for every 32nd position.
-    let at0 = place(first + index / 4u);
-    let at1 = place(first + index / 4u + 32u);
+    let at0 = place_within(first + index / 4u);
+    let at1 = place_within(first + index / 4u + 32u);
     var at2 = vec3u(); var at3 = vec3u();
     if TALL {
-        at2 = place(first + index / 4u + 64u);
-        at3 = place(first + index / 4u + 96u);
+        at2 = place_within(first + index / 4u + 64u);
+        at3 = place_within(first + index / 4u + 96u);
     }
     // Its column of the weights; beyond the last one any will do, for it is not written out.
     let output = min(first_output + index % 16u, params.packed - 1u);
 
-    var a0 = vec4f(); var a1 = vec4f(); var a2 = vec4f(); var a3 = vec4f();
-    var b0 = vec4f(); var b1 = vec4f(); var b2 = vec4f(); var b3 = vec4f();
-    var c0 = vec4f(); var c1 = vec4f(); var c2 = vec4f(); var c3 = vec4f();
-    var d0 = vec4f(); var d1 = vec4f(); var d2 = vec4f(); var d3 = vec4f();
+    // A letter for each quad of outputs, a number for each 4 positions.
+    var a0 = mat4x4f(); var a1 = mat4x4f();
+    var b0 = mat4x4f(); var b1 = mat4x4f();
     let length = KERNEL * KERNEL * params.channels;
     for (var k = 0u; k < length; k += 4u) {
         let mine = k + index % 4u;
@@ -76,31 +57,13 @@ fn conv2d_tiled(
             let wa = mat4x4f(weights[column], weights[column + 16u], weights[column + 32u], weights[column + 48u]);
             let wb = mat4x4f(weights[column + 1u], weights[column + 17u], weights[column + 33u], weights[column + 49u]);
             let line = q * TILE + local.y * 4u;
-            let x0 = inputs[line];
-            let x1 = inputs[line + 1u];
-            let x2 = inputs[line + 2u];
-            let x3 = inputs[line + 3u];
+            let x0 = mat4x4f(inputs[line], inputs[line + 1u], inputs[line + 2u], inputs[line + 3u]);
             a0 = accumulate(a0, x0, wa);
-            a1 = accumulate(a1, x1, wa);
-            a2 = accumulate(a2, x2, wa);
-            a3 = accumulate(a3, x3, wa);
             b0 = accumulate(b0, x0, wb);
-            b1 = accumulate(b1, x1, wb);
-            b2 = accumulate(b2, x2, wb);
-            b3 = accumulate(b3, x3, wb);
             if TALL {
-                let x4 = inputs[line + 64u];
-                let x5 = inputs[line + 65u];
-                let x6 = inputs[line + 66u];
-                let x7 = inputs[line + 67u];
-                c0 = accumulate(c0, x4, wa);
-                c1 = accumulate(c1, x5, wa);
-                c2 = accumulate(c2, x6, wa);
-                c3 = accumulate(c3, x7, wa);
-                d0 = accumulate(d0, x4, wb);
-                d1 = accumulate(d1, x5, wb);
-                d2 = accumulate(d2, x6, wb);
-                d3 = accumulate(d3, x7, wb);
+                let x1 = mat4x4f(inputs[line + 64u], inputs[line + 65u], inputs[line + 66u], inputs[line + 67u]);
+                a1 = accumulate(a1, x1, wa);
+                b1 = accumulate(b1, x1, wb);
             }
         }
         workgroupBarrier();
@@ -108,21 +71,9 @@ fn conv2d_tiled(
     let o = first_output + local.x * 2u;
     let p = first + local.y * 4u;
     finish(p, o, a0);
-    finish(p + 1u, o, a1);
-    finish(p + 2u, o, a2);
-    finish(p + 3u, o, a3);
     finish(p, o + 1u, b0);
-    finish(p + 1u, o + 1u, b1);
-    finish(p + 2u, o + 1u, b2);
-    finish(p + 3u, o + 1u, b3);
     if TALL {
-        finish(p + 64u, o, c0);
-        finish(p + 65u, o, c1);
-        finish(p + 66u, o, c2);
-        finish(p + 67u, o, c3);
-        finish(p + 64u, o + 1u, d0);
-        finish(p + 65u, o + 1u, d1);
-        finish(p + 66u, o + 1u, d2);
-        finish(p + 67u, o + 1u, d3);
+        finish(p + 64u, o, a1);
+        finish(p + 64u, o + 1u, b1);
     }
 }

@@ -20,23 +20,17 @@ fn depthwise(
     let c = id % params.channels;
     let first = id / params.channels * 4u;
     if first >= params.positions { return; }
-    let at0 = place(first);
-    let at1 = place(first + 1u);
-    let at2 = place(first + 2u);
-    let at3 = place(first + 3u);
-    var a0 = vec4f(); var a1 = vec4f(); var a2 = vec4f(); var a3 = vec4f();
+    let at = places(first);
+    var sums = mat4x4f();
     for (var v = 0u; v < KERNEL; v++) {
         for (var u = 0u; u < KERNEL; u++) {
-            let cell = vec2u(u, v);
+            let here = input_indices(at, vec2u(u, v)) + c;
             let w = weight[(v * KERNEL + u) * params.channels + c];
-            a0 = fma(x[input_index(at0, cell) + c], w, a0);
-            a1 = fma(x[input_index(at1, cell) + c], w, a1);
-            a2 = fma(x[input_index(at2, cell) + c], w, a2);
-            a3 = fma(x[input_index(at3, cell) + c], w, a3);
+            sums = mat4x4f(
+                fma(x[here.x], w, sums[0]), fma(x[here.y], w, sums[1]),
+                fma(x[here.z], w, sums[2]), fma(x[here.w], w, sums[3]),
+            );
         }
     }
-    finish(first, c, a0);
-    finish(first + 1u, c, a1);
-    finish(first + 2u, c, a2);
-    finish(first + 3u, c, a3);
+    finish(first, c, sums);
 }

@@ -9,7 +9,6 @@
 use motion_net::backend::{
     Activation, Backend, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics,
 };
-use motion_net::gpu::Form;
 use motion_net::{CpuBackend, Error, Estimation, Estimator, GpuBackend, HostTensor};
 use motionlens_tests::compare::{Report, compare};
 use motionlens_tests::random::tensor as random;
@@ -110,7 +109,7 @@ async fn convolutions() {
         (spec(7, 1, 4, 9, Linear), [1, 5, 3]),
         (spec(5, 3, 6, 6, Relu), [1, 11, 10]),
     ];
-    for form in Form::ALL {
+    for &form in gpu.forms() {
         gpu.force_form(Some(form));
         for (spec, size) in shapes {
             for residual in [false, true] {
@@ -417,8 +416,9 @@ async fn tuning_changes_no_result() {
     let spec = spec(3, 2, 16, 66, Activation::Relu);
     let run = async || b.read(&convolve(&b, spec, [2, 9, 8], None, true).unwrap()).await.unwrap();
     let before = run().await;
-    assert_eq!(b.tune().await.unwrap(), 1);
-    assert_eq!(b.tune().await.unwrap(), 0, "measured once");
+    assert_eq!(b.tune(|| false).await.unwrap(), 0, "no time for any");
+    assert_eq!(b.tune(|| true).await.unwrap(), 1);
+    assert_eq!(b.tune(|| true).await.unwrap(), 0, "measured once");
     let mut report = Report::default();
     judge(&mut report, "conv2d", "after tuning", &before, &run().await);
     report.judge();
@@ -427,6 +427,24 @@ async fn tuning_changes_no_result() {
     let other = gpu().await.unwrap();
     assert!(other.set_tuning(&json) && other.tuning() == json);
     assert!(!other.set_tuning(&json.replace("shaders ", "other shaders ")) && !other.set_tuning("{}"));
+}
+
+/// A rehearsal computes nothing, and takes down what there is to measure.
+#[async_test]
+async fn a_rehearsal_takes_down_shapes() {
+    let Some(b) = gpu().await else { return };
+    if !b.has_times() {
+        say(&format!("skipped: the adapter {} has no clock", b.adapter()));
+        return;
+    }
+    let run = |channels| convolve(&b, spec(3, 1, channels, 9, Activation::Relu), [1, 4, 4], None, false);
+    b.start_times().unwrap();
+    b.rehearse(|| run(5)).unwrap();
+    assert_eq!(b.times().await.unwrap(), []);
+    assert_eq!(b.tune(|| true).await.unwrap(), 1);
+    assert!(b.rehearse(|| run(0)).is_err());
+    // Afterwards it computes.
+    assert!(b.read(&run(5).unwrap()).await.unwrap().data.iter().any(|v| *v > 0.0));
 }
 
 /// Every dispatch of a pass is timed once, and says what it had to do.

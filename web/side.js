@@ -86,8 +86,9 @@ export function showFacts({ source, indices, approximate }, scores) {
   $('times').tBodies[0].replaceChildren(...rows);
 }
 
-const started = ({ load, first, later }) =>
-  `${duration(load)} for weights and kernels; a small clip ${duration(first)} the first time, then ${duration(later)}`;
+const started = ({ load, tuning, first, later }) =>
+  `${duration(load)} for weights and kernels${tuning ? `, ${duration(tuning)} to find the fastest of them` : ''}; a small clip `
+  + `${duration(first)} the first time, then ${duration(later)}`;
 
 export function showBackend({ choice, why }) {
   chooseBackend(choice);

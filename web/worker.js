@@ -49,8 +49,9 @@
 // {type: 'scores', id, top: [{label, probability}], backend, choice, why, notes, adapter, start, threads, alone, memory,
 //     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
 //     backend: 'cpu' | 'gpu'; choice: 'auto' | 'gpu' | 'cpu'; why: sentences that say why it is that backend; notes: those
-//     to show beside the result, where the graphics card failed in mid-run; adapter: the card's name; start: {load, first,
-//     later} in ms: weights and kernels to the card, first and later run of a small clip, where the card runs.
+//     to show beside the result, where the graphics card failed in mid-run; adapter: the card's name; start: {load, tuning,
+//     first, later} in ms: weights and kernels to the card, finding the fastest kernels (0 where an earlier start did),
+//     first and later run of a small clip, where the card runs.
 //     alone: why there is one thread on a machine that has more, else ''. memory: bytes, the most there have been.
 //     ran and reused name stages ('res3'), motion modules ('motion of res3') and the 'classifier'; a request that
 //     decodes nothing has no read, decode and prepare.
@@ -246,7 +247,9 @@ async function chooseBackend(id) {
     progress(id, 'network', { done: 0, total: 0, text: 'trying WebGPU' }, STAGE_SECONDS);
     const { vendor, architecture, description } = await findAdapter();
     const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'an unnamed card';
-    await session.use_gpu(loaded.config, loaded.weights, name, choice === 'gpu');
+    const tuning = tuningOf(name, JSON.parse(loaded.config));
+    const measured = await session.use_gpu(loaded.config, loaded.weights, name, choice === 'gpu', await tuning.stored());
+    if (measured) await tuning.store(measured);
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError || error.again) throw error;
     const reason = String(error?.message ?? error).replace('gpu backend: ', '');
@@ -264,6 +267,20 @@ async function findAdapter() {
   const adapter = await Promise.race([navigator.gpu.requestAdapter(), late]).finally(() => clearTimeout(timer));
   if (!adapter) throw new Error('the browser finds no graphics card that it trusts');
   return adapter.info ?? {};
+}
+
+// Which kernels were fastest for such a network on this card in this browser, from start to start. Where nothing can be
+// stored (no secure context, no room, not allowed) it is measured again.
+function tuningOf(adapter, { backbone, input_size }) {
+  const place = `tuning?${new URLSearchParams({ adapter, browser: navigator.userAgent, backbone, input_size })}`;
+  const cache = async () => caches.open('motionlens-tuning');
+  return {
+    stored: async () => {
+      const found = await cache().then((opened) => opened.match(place)).catch(() => undefined);
+      return found ? found.text() : '';
+    },
+    store: (measured) => cache().then((opened) => opened.put(place, new Response(measured))).catch(() => {}),
+  };
 }
 
 async function download(url) {

@@ -152,6 +152,27 @@ test('where the browser itself has no graphics WebGPU computes, and the processo
   }
 });
 
+test('kernels are measured once for a card, and again where the browser stores nothing', async ({ page }) => {
+  test.slow(); // four visits
+  const started = page.locator('#facts div', { hasText: 'start' });
+  const visitAgain = async (measures) => {
+    await visitSmall(page, '?backend=gpu');
+    await run(page);
+    expect(await ranOn(page)).toMatch(/^WebGPU · /);
+    const said = await started.textContent();
+    console.log(said);
+    expect(said.includes('to find the fastest of them')).toBe(measures);
+  };
+  await prepare(page, watchGpu);
+  await visitAgain(true);
+  await visitAgain(false);
+  await prepare(page, `${watchGpu} Object.defineProperty(self, 'caches', { value: undefined });`);
+  await visitAgain(true);
+  await prepare(page, `${watchGpu} Cache.prototype.put = async () => { throw new DOMException('', 'QuotaExceededError'); };
+    Cache.prototype.match = async () => { throw new Error('not today'); };`);
+  await visitAgain(true);
+});
+
 test('by itself the page measures both, and says what came of it', async ({ page }) => {
   await prepare(page, watchGpu);
   await visitSmall(page);

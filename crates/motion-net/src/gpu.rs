@@ -132,7 +132,8 @@ impl GpuBackend {
     /// [`Error::Backend`] when there is none, or it gives no device.
     pub async fn open(adapter: Option<&str>) -> Result<Self> {
         let gpu = Gpu::open(adapter).await?;
-        let tuning = Tuning::new(gpu.info.device_type == wgpu::DeviceType::Cpu);
+        let on_processor = gpu.info.device_type == wgpu::DeviceType::Cpu;
+        let tuning = Tuning::new(on_processor, gpu.has_subgroups());
         Ok(Self { gpu, tuning })
     }
 
@@ -163,6 +164,19 @@ impl GpuBackend {
     /// [`Error::Backend`] when the device refuses any of it.
     pub fn prepare(&self) -> Result<()> {
         self.gpu.pipelines.make_announced(&self.gpu.device);
+        self.gpu.check()
+    }
+
+    /// Goes through `run` without computing anything: makes the pipelines that it needs, and takes down its shapes for
+    /// [`Self::tune`]. What it gives is left over from others.
+    ///
+    /// # Errors
+    /// As `run`, and [`Error::Backend`] when the device refuses a pipeline.
+    pub fn rehearse<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<()> {
+        self.gpu.rehearse(true);
+        let ran = run();
+        self.gpu.rehearse(false);
+        ran?;
         self.gpu.check()
     }
 

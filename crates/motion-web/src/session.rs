@@ -88,6 +88,8 @@ macro_rules! on_mut {
 struct Start {
     /// Weights to the card, kernels handed to its compiler.
     load: f64,
+    /// Measuring which forms of convolution suit the card, where no earlier start did; and making those kernels.
+    tuning: f64,
     /// The first run, of a small clip.
     first: f64,
     /// A later run of the same.
@@ -230,6 +232,9 @@ impl Session {
     /// Lets the model run on the graphics card (`adapter` is its name), with WebGPU: always, or only where it is faster
     /// in a small probe on both. A clip begins again.
     ///
+    /// `tuning` is what an earlier call returned, or empty: then the forms of convolution are measured, and what to give
+    /// to the next call is returned. Without it nothing is measured.
+    ///
     /// # Errors
     /// Why the card cannot run it; then the CPU does.
     pub async fn use_gpu(
@@ -238,7 +243,8 @@ impl Session {
         weights: Vec<u8>,
         adapter: String,
         always: bool,
-    ) -> Result<()> {
+        tuning: Option<String>,
+    ) -> Result<Option<String>> {
         self.leave_gpu(String::new())?;
         // Put back once it has worked.
         let card = match self.card.take() {
@@ -251,20 +257,36 @@ impl Session {
         let gpu = Runner::load(card.backend.clone(), config, Weights::from_safetensors(&weights)?)?;
         card.backend.prepare()?;
         let load = now() - began;
-        let probe = Probe::run(&model.cpu, &gpu, &model.estimation).await?;
+        let mut probe = Probe::run(&model.cpu, &gpu, &model.estimation).await?;
+        let mut start = Start { load, tuning: 0.0, first: probe.first, later: 0.0 };
+        let mut measured = None;
+        if let Some(stored) = tuning
+            && (always || !probe.is_hopeless())
+        {
+            let began = now();
+            if !card.backend.set_tuning(&stored) && gpu.tune(&model.estimation).await? > 0 {
+                measured = Some(card.backend.tuning());
+                start.tuning = now() - began;
+                probe = Probe::run(&model.cpu, &gpu, &model.estimation).await?;
+            }
+        }
+        start.later = probe.gpu;
         let (speed, side) = (probe.speed(), probe.side);
-        let measured = format!("{speed:.1} times the CPU's speed on a small clip ({side} x {side} pixels)");
+        let speed_in_words =
+            format!("{speed:.1} times the CPU's speed on a small clip ({side} x {side} pixels)");
         self.card = Some(card);
         if speed <= 1.0 && !always {
-            self.why = format!("WebGPU ({adapter}) has {measured}, so the CPU runs.");
-            return self.begin_clip();
+            self.why = format!("WebGPU ({adapter}) has {speed_in_words}, so the CPU runs.");
+            self.begin_clip()?;
+            return Ok(measured);
         }
         model_of(&mut self.model)?.gpu = Some(gpu);
         self.adapter = adapter;
-        self.start = Some(Start { load, first: probe.first, later: probe.gpu });
+        self.start = Some(start);
         let chosen = if always { "You chose it. " } else { "" };
-        self.why = format!("{chosen}WebGPU ({}) has {measured}.", self.adapter);
-        self.begin_clip()
+        self.why = format!("{chosen}WebGPU ({}) has {speed_in_words}.", self.adapter);
+        self.begin_clip()?;
+        Ok(measured)
     }
 
     /// Lets the model run on the CPU, and says why. A clip begins again.
@@ -666,8 +688,9 @@ impl Session {
         ms.extend([("network", times.network), ("draw", times.draw), ("total", total)]);
         let backend = on!(model, runner => runner.backend.name());
         let said = format!("{} on the {} in {:.0} ms", model.name, backend.to_uppercase(), total);
-        let start = self.start.map_or(JsValue::UNDEFINED, |Start { load, first, later }| {
-            object([("load", load.into()), ("first", first.into()), ("later", later.into())])
+        let start = self.start.map_or(JsValue::UNDEFINED, |Start { load, tuning, first, later }| {
+            let times = [("load", load), ("tuning", tuning), ("first", first), ("later", later)];
+            object(times.map(|(name, ms)| (name, ms.into())))
         });
         Ok(object([
             ("top", array(top)),

@@ -1,7 +1,7 @@
 //! Convolutions: norm folded and weights packed once, then run in the form that suits the shape.
 
 use super::device::{Bound, Call, failed};
-use super::kernels::{CONV2D, CONV2D_TILED, Constants, ConvParams, DEPTHWISE, Kernel};
+use super::kernels::{CONV2D, CONV2D_SUBGROUP, CONV2D_TILED, Constants, ConvParams, DEPTHWISE, Kernel};
 use super::memory::{HEADER, Weights};
 use super::profile::Work;
 use super::tuning::{ConvShape, Form};
@@ -68,8 +68,8 @@ impl GpuBackend {
             }
         }
         let taps = kernel * kernel;
-        // Even, for the kernels make two quads at a time.
-        let packed = if depthwise { quads(output) } else { quads(output).next_multiple_of(2) };
+        // In fours, for the kernels make up to four quads at a time.
+        let packed = if depthwise { quads(output) } else { quads(output).next_multiple_of(4) };
         let (row, inputs) = (4 * packed, if depthwise { 1 } else { 4 * quads(input) });
         let mut rows = vec![0.0; taps * inputs * row];
         let per_output = weight.data.len() / output;
@@ -91,7 +91,7 @@ impl GpuBackend {
             return;
         }
         for form in self.tuning.candidates() {
-            let (kernel, constants) = dense_pipeline(form, &conv.spec, false, false);
+            let (kernel, constants) = self.dense_pipeline(form, &conv.spec, false, false);
             self.gpu.pipelines.announce(kernel, constants);
         }
     }
@@ -172,9 +172,11 @@ impl GpuBackend {
             return Ok(y);
         }
         let form = self.tuning.form(&ConvShape { kernel, stride, input: c, output, size: [n, h, w] });
-        let (kernel, constants) = dense_pipeline(form, &conv.spec, shift.is_some(), residual.is_some());
+        let (kernel, constants) = self.dense_pipeline(form, &conv.spec, shift.is_some(), residual.is_some());
         let [outputs_each, positions_each] = match form {
-            Form::Direct => [2 * span(output), 4 * 64 / span(output)],
+            Form::Direct => [2 * self.span(form, output), 16 * 64 / self.span(form, output)],
+            Form::Wide => [4 * self.span(form, output), 16 * 64 / self.span(form, output)],
+            Form::Subgroup => [2 * self.span(form, output), 4 * 64 / self.span(form, output)],
             Form::Tiled => [16, 64],
             Form::Tall => [16, 128],
         };
@@ -189,6 +191,38 @@ impl GpuBackend {
         })?;
         Ok(y)
     }
+
+    fn dense_pipeline(
+        &self,
+        form: Form,
+        spec: &ConvSpec,
+        shift: bool,
+        residual: bool,
+    ) -> (&'static Kernel, Constants) {
+        let span = ("SPAN", self.span(form, spec.output) as u32);
+        let (kernel, own) = match form {
+            Form::Direct => (&CONV2D, vec![("WIDE", 0), span]),
+            Form::Wide => (&CONV2D, vec![("WIDE", 1), span]),
+            Form::Tiled => (&CONV2D_TILED, vec![("TALL", 0)]),
+            Form::Tall => (&CONV2D_TILED, vec![("TALL", 1)]),
+            Form::Subgroup => (&CONV2D_SUBGROUP, vec![span]),
+        };
+        let mut constants = common_constants(spec, residual);
+        constants.push(("SHIFT", shift.into()));
+        constants.extend(own);
+        (kernel, constants)
+    }
+
+    /// Columns of outputs that a workgroup without workgroup memory spans: those of a subgroup, or so many that few are
+    /// left without work.
+    fn span(&self, form: Form, output: usize) -> usize {
+        let columns = quads(output).div_ceil(if form == Form::Wide { 4 } else { 2 });
+        if form == Form::Subgroup {
+            return columns.next_power_of_two().clamp(4, self.gpu.smallest_subgroup().clamp(4, 64));
+        }
+        let wasteful = |span: &usize| 8 * columns.next_multiple_of(*span) > 9 * columns;
+        [8, 4, 2].into_iter().find(|span| !wasteful(span)).unwrap_or(1)
+    }
 }
 
 /// Constants of every convolution.
@@ -199,24 +233,4 @@ fn common_constants(spec: &ConvSpec, residual: bool) -> Constants {
         ("STRIDE", spec.stride as u32),
         ("RESIDUAL", residual.into()),
     ]
-}
-
-fn dense_pipeline(form: Form, spec: &ConvSpec, shift: bool, residual: bool) -> (&'static Kernel, Constants) {
-    let mut constants = common_constants(spec, residual);
-    constants.push(("SHIFT", shift.into()));
-    match form {
-        Form::Direct => {
-            constants.push(("SPAN", span(spec.output) as u32));
-            (&CONV2D, constants)
-        }
-        Form::Tiled | Form::Tall => {
-            constants.push(("TALL", (form == Form::Tall).into()));
-            (&CONV2D_TILED, constants)
-        }
-    }
-}
-
-/// Pairs of output quads that a workgroup of the direct form spans: no more than there are.
-fn span(output: usize) -> usize {
-    quads(output).div_ceil(2).next_power_of_two().min(8)
 }

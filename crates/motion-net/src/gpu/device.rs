@@ -1,5 +1,6 @@
 //! The adapter and its device: opened, watched for errors, fed with recorded commands, read from.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
@@ -42,6 +43,8 @@ pub(super) struct Gpu {
     pub(super) limits: wgpu::Limits,
     faults: Arc<Mutex<Faults>>,
     recorded: Mutex<Recorded>,
+    /// Dispatches are left out; all else is done.
+    rehearsing: AtomicBool,
     /// The numbers of the recorded dispatches.
     params: wgpu::Buffer,
     pub(super) profile: Mutex<Option<Profile>>,
@@ -109,7 +112,7 @@ impl Gpu {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = Self::adapter(&instance, name).await?;
         let info = adapter.get_info();
-        let wanted = wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("motionlens"),
             required_features: adapter.features() & wanted,
@@ -143,6 +146,7 @@ impl Gpu {
             pool: Arc::default(),
             faults,
             recorded: Mutex::default(),
+            rehearsing: AtomicBool::default(),
             params,
             profile: Mutex::new(None),
             #[cfg(all(target_arch = "wasm32", feature = "browser"))]
@@ -208,12 +212,20 @@ impl Gpu {
     /// When the device takes no buffer of this size.
     pub(super) fn take(&self, bytes: u64) -> Result<Loan> {
         let most = self.largest_activation();
-        if bytes + HEADER_BYTES > most {
+        let size = bytes + HEADER_BYTES;
+        if size > most {
             return Err(failed(format!(
                 "out of memory: an activation of {bytes} bytes, the device takes {most}; use fewer or smaller frames"
             )));
         }
-        Ok(self.pool.take(&self.device, bytes))
+        if let Some(loan) = self.pool.reuse(size) {
+            return Ok(loan);
+        }
+        if self.pool.should_shrink_for(size) {
+            self.submit(|_| ());
+            self.pool.shrink_for(size);
+        }
+        Ok(self.pool.make(&self.device, size))
     }
 
     /// A buffer of weights.
@@ -234,11 +246,26 @@ impl Gpu {
         self.limits.max_compute_workgroup_storage_size as usize
     }
 
+    /// Whether kernels may exchange values within subgroups.
+    pub(super) fn has_subgroups(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SUBGROUP)
+    }
+
+    /// Invocations of the smallest subgroup that the adapter runs.
+    pub(super) fn smallest_subgroup(&self) -> usize {
+        self.info.subgroup_min_size as usize
+    }
+
     /// So many workgroups along one axis, or along two where a device takes no more along one.
     pub(super) fn spread(&self, groups: u32) -> [u32; 2] {
         let most = self.limits.max_compute_workgroups_per_dimension;
         let rows = groups.div_ceil(most);
         [groups.div_ceil(rows.max(1)), rows]
+    }
+
+    /// Whether dispatches are left out from now on.
+    pub(super) fn rehearse(&self, rehearsing: bool) {
+        self.rehearsing.store(rehearsing, Ordering::Relaxed);
     }
 
     /// Records a dispatch, and hands over what is recorded when it has become enough.
@@ -249,6 +276,9 @@ impl Gpu {
         self.check()?;
         let Pipeline { pipeline, layout, params_size } =
             self.pipelines.get(&self.device, call.kernel, &call.constants);
+        if self.rehearsing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let params = wgpu::BindGroupEntry {
             binding: 0,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {

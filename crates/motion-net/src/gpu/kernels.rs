@@ -19,6 +19,9 @@ pub(super) struct Kernel {
     reads: u32,
     /// Buffers that it writes, bound after those.
     writes: u32,
+    /// What the adapter must have for it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "a test validates it with this and no more"))]
+    needs: wgpu::Features,
 }
 
 /// The numbers of a shader, as the host has them, with the name and offset of each.
@@ -54,7 +57,7 @@ params! {
 }
 
 macro_rules! kernels {
-    ($($kernel:ident $params:ident $file:literal ($reads:literal to $writes:literal) $(after $part:literal)?;)*) => {
+    ($($kernel:ident $params:ident $file:literal ($reads:literal to $writes:literal) $(after $part:literal)? $(needs $feature:ident)?;)*) => {
         $(
             pub(super) static $kernel: Kernel = Kernel {
                 name: $file,
@@ -66,6 +69,7 @@ macro_rules! kernels {
                 params_size: size_of::<$params>() as u64,
                 reads: $reads,
                 writes: $writes,
+                needs: wgpu::Features::empty()$(.union(wgpu::Features::$feature))?,
             };
         )*
 
@@ -78,6 +82,7 @@ macro_rules! kernels {
 kernels! {
     CONV2D ConvParams "conv2d" (4 to 1) after "convolution";
     CONV2D_TILED ConvParams "conv2d_tiled" (4 to 1) after "convolution";
+    CONV2D_SUBGROUP ConvParams "conv2d_subgroup" (4 to 1) after "convolution" needs SUBGROUP;
     DEPTHWISE ConvParams "depthwise" (4 to 1) after "convolution";
     MAX_POOL MaxPoolParams "max_pool" (1 to 1);
     TEMPORAL_SHIFT TemporalShiftParams "temporal_shift" (1 to 1);
@@ -225,8 +230,10 @@ mod tests {
             .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(kernel.source)))
     }
 
-    fn check(module: &naga::Module) -> Result<(), String> {
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    fn check(module: &naga::Module, needs: wgpu::Features) -> Result<(), String> {
+        let mut capabilities = Capabilities::empty();
+        capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         validator.validate(module).map(|_| ()).map_err(|error| format!("{error:?}"))
     }
 
@@ -243,7 +250,7 @@ mod tests {
         assert_eq!(files, known);
         for kernel in ALL {
             let module = parsed(kernel);
-            check(&module).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+            check(&module, kernel.needs).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
             assert!(module.entry_points.iter().any(|entry| entry.name == kernel.name), "{}", kernel.name);
         }
     }
@@ -253,7 +260,9 @@ mod tests {
         let source = MEAN.source.replace("var sum = vec4f();", "var sum = 0u;");
         assert_ne!(source, MEAN.source);
         let spoilt = naga::front::wgsl::parse_str(&source);
-        assert!(spoilt.is_err() || check(&spoilt.unwrap()).is_err());
+        assert!(spoilt.is_err() || check(&spoilt.unwrap(), MEAN.needs).is_err());
+        // Nor may a shader use what its host does not ask for.
+        assert!(check(&parsed(&CONV2D_SUBGROUP), wgpu::Features::empty()).is_err());
     }
 
     /// The host's numbers lie where the shader reads them, and its buffers are bound as the host binds them.

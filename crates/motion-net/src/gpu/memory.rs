@@ -12,7 +12,7 @@ pub(super) const HEADER_BYTES: u64 = HEADER as u64 * QUAD_BYTES;
 /// Four channels in f32.
 pub(super) const QUAD_BYTES: u64 = 16;
 /// A buffer may be so many times as large as what it is taken for.
-const LOOSEST: u64 = 8;
+const LOOSEST: f64 = 1.5;
 
 /// Bytes on the GPU.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,29 +73,47 @@ impl Drop for Loan {
 }
 
 impl Pool {
-    /// A buffer for so many bytes behind the header. Fresh ones are all zeros (WebGPU), and no kernel writes a header.
-    pub(super) fn take(self: &Arc<Self>, device: &wgpu::Device, bytes: u64) -> Loan {
-        let size = HEADER_BYTES + bytes;
+    /// The tightest of the free buffers that fit so many bytes.
+    pub(super) fn reuse(self: &Arc<Self>, size: u64) -> Option<Loan> {
         let mut state = lock(&self.state);
-        let fits = |buffer: &wgpu::Buffer| (size..=size.saturating_mul(LOOSEST)).contains(&buffer.size());
-        let tightest =
-            (0..state.free.len()).filter(|i| fits(&state.free[*i])).min_by_key(|i| state.free[*i].size());
-        let buffer = match tightest {
-            Some(index) => state.free.swap_remove(index),
-            None => {
-                let memory = &mut state.memory;
-                memory.activations += size;
-                memory.activations_peak = memory.activations_peak.max(memory.activations);
-                device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("activation"),
-                    size,
-                    usage: wgpu::BufferUsages::STORAGE
-                        | wgpu::BufferUsages::COPY_SRC
-                        | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                })
-            }
-        };
+        let fits = |buffer: &wgpu::Buffer| (size..=(size as f64 * LOOSEST) as u64).contains(&buffer.size());
+        let fitting = (0..state.free.len()).filter(|i| fits(&state.free[*i]));
+        let tightest = fitting.min_by_key(|i| state.free[*i].size())?;
+        let buffer = state.free.swap_remove(tightest);
+        Some(Loan { buffer, pool: self.clone(), cleared: state.cleared })
+    }
+
+    /// Whether a fresh buffer of this size would take the activations beyond their peak while others lie idle.
+    pub(super) fn should_shrink_for(&self, size: u64) -> bool {
+        let State { free, memory, .. } = &*lock(&self.state);
+        !free.is_empty() && memory.activations + size > memory.activations_peak
+    }
+
+    /// Gives free buffers back to the device, largest first, until a fresh one of this size does not raise the peak or
+    /// none is left. No command that has yet to be submitted may use them.
+    pub(super) fn shrink_for(&self, size: u64) {
+        let State { free, memory, .. } = &mut *lock(&self.state);
+        free.sort_by_key(wgpu::Buffer::size);
+        while memory.activations + size > memory.activations_peak
+            && let Some(largest) = free.pop()
+        {
+            memory.activations -= largest.size();
+            largest.destroy();
+        }
+    }
+
+    /// A fresh buffer. It is all zeros (WebGPU), and no kernel writes a header.
+    pub(super) fn make(self: &Arc<Self>, device: &wgpu::Device, size: u64) -> Loan {
+        let mut state = lock(&self.state);
+        let memory = &mut state.memory;
+        memory.activations += size;
+        memory.activations_peak = memory.activations_peak.max(memory.activations);
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("activation"),
+            size,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
         Loan { buffer, pool: self.clone(), cleared: state.cleared }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernels::{CONV2D, CONV2D_TILED};
+use super::kernels::{CONV2D, CONV2D_SUBGROUP, CONV2D_TILED};
 use super::{GpuBackend, lock};
 use crate::Result;
 use crate::backend::{Activation, ConvInput, ConvParameters, HostTensor, Statistics};
@@ -16,23 +16,28 @@ use crate::layers::dense;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// In registers, straight from memory: best where workgroup memory is no faster than memory, as on a CPU.
+    /// In registers, straight from memory, 16 positions x 8 channels each: best where workgroup memory is no faster than
+    /// memory, as on a CPU.
     Direct,
+    /// The same with 16 channels: fewer loads for each multiplication, more registers than a card has.
+    Wide,
     /// Through workgroup memory, tiles of 64 positions x 64 channels.
     Tiled,
     /// The same with 128 positions: fewer loads for each multiplication, fewer workgroups.
     Tall,
+    /// In registers, inputs handed round in subgroups; where the adapter has those, which browsers' have not
+    /// (wgpu 30 does not ask them for it).
+    Subgroup,
 }
 
 impl Form {
-    /// Every form.
-    pub const ALL: [Self; 3] = [Self::Direct, Self::Tiled, Self::Tall];
-
     pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Direct => ", direct",
+            Self::Wide => ", wide",
             Self::Tiled => ", tiled",
             Self::Tall => ", tall",
+            Self::Subgroup => ", subgroup",
         }
     }
 }
@@ -59,23 +64,29 @@ impl ConvShape {
         n * h.div_ceil(self.stride) * w.div_ceil(self.stride)
     }
 
+    /// Floating point operations.
+    fn operations(&self) -> usize {
+        2 * self.positions() * self.output * self.input * self.kernel * self.kernel
+    }
+
     /// As much of it as is measured on a processor: about so many operations, which take it some milliseconds.
     fn part(self) -> Self {
-        const OPERATIONS: usize = 100_000_000;
-        let whole = 2 * self.positions() * self.output * self.input * self.kernel * self.kernel;
+        const OPERATIONS: usize = 30_000_000;
         let [n, h, w] = self.size;
-        let lines = (n * h * OPERATIONS / whole.max(1)).clamp(self.kernel, n * h);
+        let lines = (n * h * OPERATIONS / self.operations().max(1)).clamp(self.kernel, n * h);
         let size = if lines >= h { [lines / h, h, w] } else { [1, lines.min(h), w] };
         Self { size, ..self }
     }
 }
 
 /// What was measured.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tuning {
     state: Mutex<State>,
-    /// Adapters that are processors take the direct form where nothing was measured.
+    /// Adapters that are processors take the wide form where nothing was measured.
     pub(super) on_processor: bool,
+    /// What the adapter can run.
+    forms: Vec<Form>,
 }
 
 #[derive(Debug, Default)]
@@ -94,8 +105,10 @@ struct Stored {
 }
 
 impl Tuning {
-    pub(super) fn new(on_processor: bool) -> Self {
-        Self { on_processor, ..Self::default() }
+    pub(super) fn new(on_processor: bool, subgroups: bool) -> Self {
+        let mut forms = vec![Form::Direct, Form::Wide, Form::Tiled, Form::Tall];
+        forms.extend(subgroups.then_some(Form::Subgroup));
+        Self { state: Mutex::default(), on_processor, forms }
     }
 
     /// The form for this shape: measured, or guessed and taken down for measuring.
@@ -115,7 +128,7 @@ impl Tuning {
         // A tall tile needs enough of them to keep a card busy.
         let tall_tiles = shape.positions().div_ceil(128) * shape.output.div_ceil(64);
         match (self.on_processor, tall_tiles) {
-            (true, _) => Form::Direct,
+            (true, _) => Form::Wide,
             (false, 256..) => Form::Tall,
             (false, _) => Form::Tiled,
         }
@@ -125,8 +138,8 @@ impl Tuning {
     pub(super) fn candidates(&self) -> Vec<Form> {
         match (lock(&self.state).forced, self.on_processor) {
             (Some(form), _) => vec![form],
-            (None, true) => vec![Form::Direct],
-            (None, false) => Form::ALL[1..].to_vec(),
+            (None, true) => vec![Form::Wide],
+            (None, false) => vec![Form::Tiled, Form::Tall],
         }
     }
 
@@ -136,30 +149,41 @@ impl Tuning {
 }
 
 impl GpuBackend {
+    /// Forms that this adapter can run.
+    pub fn forms(&self) -> &[Form] {
+        &self.tuning.forms
+    }
+
     /// What the stored measurements belong to: they say nothing about another adapter, driver or shader.
     fn tuned_for(&self) -> String {
         let mut hasher = std::hash::DefaultHasher::new();
-        (CONV2D.source, CONV2D_TILED.source).hash(&mut hasher);
+        (CONV2D.source, CONV2D_TILED.source, CONV2D_SUBGROUP.source).hash(&mut hasher);
         format!("{}, shaders {:016x}", self.adapter(), hasher.finish())
     }
 
-    /// Measures every form of convolution for the shapes that have run so far and were not measured yet; they run in
-    /// the fastest from now on. Without a clock on the adapter they stay with what was guessed. Gives the number of
+    /// Measures every form of convolution for the shapes that have run (or were rehearsed) so far and were not measured
+    /// yet, those with the most to compute first, while `goes_on` says so; they run in the fastest from now on. What is
+    /// not measured, and all of it where the adapter has no clock, stays with what was guessed. Gives the number of
     /// shapes measured.
     ///
     /// # Errors
     /// [`Error::Backend`](crate::Error::Backend) when the device fails.
-    pub async fn tune(&self) -> Result<usize> {
+    pub async fn tune(&self, mut goes_on: impl FnMut() -> bool) -> Result<usize> {
         if !self.has_times() || lock(&self.tuning.state).forced.is_some() {
             return Ok(0);
         }
-        let wanted = std::mem::take(&mut lock(&self.tuning.state).wanted);
-        let count = wanted.len();
-        for shape in wanted {
+        let mut wanted: Vec<_> = std::mem::take(&mut lock(&self.tuning.state).wanted).into_iter().collect();
+        wanted.sort_by_key(ConvShape::operations);
+        let mut count = 0;
+        while goes_on()
+            && let Some(shape) = wanted.pop()
+        {
             let fastest = self.fastest(&shape).await;
             self.tuning.force(None);
             lock(&self.tuning.state).chosen.insert(shape.key(), fastest?);
+            count += 1;
         }
+        lock(&self.tuning.state).wanted.extend(wanted);
         // What was tried is not what the network needs.
         self.gpu.pool.clear();
         Ok(count)
@@ -174,7 +198,7 @@ impl GpuBackend {
         let conv = self.build_conv(spec, ConvParameters { weight, bias: None, norm: None })?;
         let x = self.empty([n, h, w, input])?;
         let mut fastest = (f64::INFINITY, Form::Direct);
-        for form in Form::ALL {
+        for &form in self.forms() {
             self.tuning.force(Some(form));
             let run = || self.run_conv(&conv, ConvInput::new(&x, Statistics::Running));
             // The first run of a pipeline may compile.

@@ -13,6 +13,9 @@ use crate::Result;
 
 /// A backend that is so many times slower on the smallest clip is not asked for a larger one.
 const HOPELESS: f64 = 4.0;
+/// How long the user waits for the forms of convolution to be measured, the first time that a card is used: the last
+/// one that is begun then is ended.
+const TUNING_MS: f64 = 2000.0;
 /// Scores of the two backends differ by rounding, and a little more where two matches are all but equal: this share of
 /// the largest score is neither.
 const AGREEMENT: f32 = 0.02;
@@ -146,7 +149,33 @@ impl<B: Backend> Runner<B> {
     }
 }
 
+impl Runner<GpuBackend> {
+    /// Finds the fastest form of each convolution of a clip of the network's own size, where that was not measured
+    /// before, for about as long as is given; how many it measured. Makes all kernels that such a clip needs.
+    ///
+    /// # Errors
+    /// When the graphics card fails.
+    pub(super) async fn tune(&self, estimation: &Estimation) -> Result<usize> {
+        let Config { input_size: side, frames, .. } = *self.net.config();
+        let clip = HostTensor::new([1, frames, side, side, 3], vec![0.0; frames * side * side * 3])?;
+        let rehearse = || self.backend.rehearse(|| self.net.forward(&*self.backend, &clip, estimation));
+        rehearse()?;
+        let began = now();
+        let measured = self.backend.tune(|| now() - began < TUNING_MS).await?;
+        if measured > 0 {
+            // Those that are fastest may be others.
+            rehearse()?;
+        }
+        Ok(measured)
+    }
+}
+
 impl Probe {
+    /// Whether tuning cannot make the card the faster one.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.speed() < 1.0 / HOPELESS
+    }
+
     /// Runs small clips on both, the larger one only where the smaller leaves it open which is faster.
     ///
     /// # Errors

@@ -292,13 +292,13 @@ fn networks_equal_pytorch() {
 
 #[test]
 fn motion_modules_on_the_gpu_equal_pytorch() {
-    let Some(b) = gpu() else { return };
+    let Some(b) = now(gpu()) else { return };
     judge_all(&b, "ms_module", ON_GPU, run_module);
 }
 
 #[test]
 fn networks_on_the_gpu_equal_pytorch() {
-    let Some(b) = gpu() else { return };
+    let Some(b) = now(gpu()) else { return };
     judge_all(&b, "network", ON_GPU, run_network);
 }
 
@@ -330,7 +330,7 @@ fn a_spoilt_element_is_noticed() {
 
 #[test]
 fn a_spoilt_element_on_the_gpu_is_noticed() {
-    let Some(b) = gpu() else { return };
+    let Some(b) = now(gpu()) else { return };
     notices_spoilt_elements(&b, ON_GPU);
 }
 

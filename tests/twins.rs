@@ -111,8 +111,12 @@ async fn convolutions() {
     ];
     for &form in gpu.forms() {
         gpu.force_form(Some(form));
-        for (spec, size) in shapes {
+        for (i, (spec, size)) in shapes.into_iter().enumerate() {
             for residual in [false, true] {
+                // A browser's adapter on the processor compiles for a second for each of them: there in turns.
+                if cfg!(target_arch = "wasm32") && residual == i.is_multiple_of(2) {
+                    continue;
+                }
                 let case = format!("{spec:?} at {size:?}, residual {residual}");
                 twins!(report, gpu, &format!("conv2d {form:?}"), &case, |b| {
                     convolve(b, spec, size, None, residual)

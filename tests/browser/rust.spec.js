@@ -27,7 +27,10 @@ self.onmessage = async ({ data: { module, file } }) => {
 
 async function run(page, module, file) {
   const lines = [];
-  page.on('console', (message) => lines.push(message.text()));
+  page.on('console', (message) => {
+    lines.push(message.text());
+    console.log(message.text());
+  });
   const isolated = { 'cross-origin-embedder-policy': 'require-corp' };
   await page.route('**/modules/**', (route) => {
     const path = new URL(route.request().url()).pathname.replace('/modules/', '');
@@ -41,9 +44,7 @@ async function run(page, module, file) {
     worker.onerror = ({ message }) => reject(new Error(message ?? 'the worker did not start'));
     worker.postMessage(message);
   }), { module, file });
-  const output = lines.join('\n');
-  console.log(output);
-  return { ...result, output };
+  return { ...result, output: lines.join('\n') };
 }
 
 const programs = (existsSync(MODULES) ? readdirSync(MODULES, { recursive: true }) : [])
@@ -60,6 +61,7 @@ for (const module of programs) {
   // What runs on the graphics card is the same with both.
   for (const kind of /pixels|twins/.test(module) ? ['relaxed'] : ['relaxed', 'bg']) {
     test(`${module}, ${kind === 'relaxed' ? 'with' : 'without'} relaxed SIMD`, async ({ page }) => {
+      test.setTimeout(300_000); // a busy processor compiles kernels for minutes
       const { count, passed, error, output } = await run(page, module, `${module}_${kind}.wasm`);
       expect(error).toBeUndefined();
       expect(count).toBeGreaterThan(0);

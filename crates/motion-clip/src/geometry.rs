@@ -45,6 +45,14 @@ impl Geometry {
         }
     }
 
+    /// Of an input of `input_size` x `input_size` pixels that shows this part of the source frame: the inverse of
+    /// [`Self::crop`].
+    pub fn of_crop(crop: Rect, input_size: usize) -> Self {
+        let side = input_size.max(1) as f32;
+        let pixel = [crop.width / side, crop.height / side];
+        Self { pixel, offset: [crop.x / pixel[0], crop.y / pixel[1]], input_size: input_size as f32 }
+    }
+
     /// Width and height of an input pixel in source pixels.
     pub fn pixel(&self) -> [f32; 2] {
         self.pixel

@@ -211,5 +211,6 @@ mod tests {
         let place = [3.25, 17.5];
         let back = geometry.grid_from_source(geometry.source_from_grid(place, [28, 28]), [28, 28]);
         assert!((back[0] - place[0]).abs() < 1e-4 && (back[1] - place[1]).abs() < 1e-4);
+        assert_eq!(Geometry::of_crop(crop, 224), geometry);
     }
 }

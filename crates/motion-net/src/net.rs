@@ -11,7 +11,9 @@ use crate::{Error, Result};
 /// How to run: inference, or which part trains how.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Mode {
-    /// Statistics of the backbone's norms.
+    /// Statistics of the backbone's first norm, its stem's.
+    pub stem: Statistics,
+    /// Statistics of the backbone's other norms.
     pub backbone: Statistics,
     /// Statistics of the norms before the correlation: the motion modules' reductions.
     pub reduction: Statistics,
@@ -24,6 +26,7 @@ pub struct Mode {
 impl Mode {
     /// Inference.
     pub const EVAL: Self = Self {
+        stem: Statistics::Running,
         backbone: Statistics::Running,
         reduction: Statistics::Running,
         motion: Statistics::Running,
@@ -191,8 +194,9 @@ impl<B: Backend> MsNet<B> {
         pass: &Pass<B::Tensor>,
         mode: Mode,
     ) -> Result<B::Tensor> {
+        let statistics = if pass.next == 0 { mode.stem } else { mode.backbone };
         match &pass.input {
-            PassInput::Blocks(x) => stage.forward(b, x, pass.frames, mode.backbone),
+            PassInput::Blocks(x) => stage.forward(b, x, pass.frames, statistics),
             PassInput::Motion(features) => Ok(features.clone()),
         }
     }

@@ -4,32 +4,30 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::{Result, at};
-use crate::learner::write_atomically;
+use crate::error::Result;
+use crate::files::write_atomically;
 use crate::metrics::Evaluation;
 use crate::recipe::Recipe;
 
 /// Writes `README.md`, with the recipe in it, into the model folder.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// When the file cannot be written.
 pub(crate) fn write(
     model: &Path,
     recipe: &Recipe,
-    recipe_path: &Path,
     test: &Evaluation,
     best: f64,
     took: Duration,
 ) -> Result<()> {
-    let text = std::fs::read_to_string(recipe_path).map_err(at(recipe_path))?;
-    write_atomically(&model.join("README.md"), card(recipe, &text, test, best, took).as_bytes())
+    write_atomically(&model.join("README.md"), card(recipe, test, best, took).as_bytes())
 }
 
-fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, best: f64, took: Duration) -> String {
+fn card(recipe: &Recipe, test: &Evaluation, best: f64, took: Duration) -> String {
     let mut card = String::from("# Model card\n\n## Figures\n\n| | |\n|---|---|\n");
     let mut row = |name: &str, value: String| writeln!(card, "| {name} | {value} |").unwrap_or_default();
     row("test clips", test.clips.to_string());
-    if recipe.class_weight == 0.0 {
+    if recipe.maps_only() {
         row("end-point error, validation clips (chose the epoch)", format!("{:.2} cells", -best));
     } else {
         row("top-1, test clips", format!("{:.1} %", 100.0 * test.top1));
@@ -53,7 +51,7 @@ fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, best: f64, took: 
     if recipe.freeze_maps {
         card += "What its motion modules compare stays as it was there.\n";
     }
-    card += match (recipe.guide, recipe.class_weight == 0.0) {
+    card += match (recipe.guide, recipe.maps_only()) {
         (None, _) => "It is trained by the class alone, as in the paper (*faithful*).",
         (Some(_), true) => {
             "Only its displacement maps are trained, by the true flow of the rendered clips (*guided*; not in the paper)."
@@ -63,7 +61,7 @@ fn card(recipe: &Recipe, recipe_text: &str, test: &Evaluation, best: f64, took: 
         }
     };
     card += " The whole recipe, for `motionlens train --config`:\n\n```toml\n";
-    card += recipe_text.trim_end();
+    card += recipe.text.trim_end();
     card += "\n```\n\n## Confusion matrix\n\nTest clips; a row is the truth, a column the answer, numbered as the rows.\n\n| |";
     for class in 0..test.confusion.len() {
         let _ = write!(card, " {class} |");

@@ -33,6 +33,14 @@ pub enum Error {
         /// What was found and expected.
         message: String,
     },
+    /// A run cannot go on from its state.
+    #[error("{}: {message}", path.display())]
+    State {
+        /// The state's file.
+        path: PathBuf,
+        /// What was found and expected.
+        message: String,
+    },
     /// The synthetic data set failed.
     #[error(transparent)]
     Synth(#[from] crate::synth::Error),

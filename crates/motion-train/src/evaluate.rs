@@ -34,7 +34,17 @@ pub(crate) fn load_weights(folder: &Path) -> Result<Weights> {
 /// # Errors
 /// When the frames cannot be resized.
 pub fn network_input(config: &Config, frames: &[motion_clip::Frame]) -> Result<HostTensor> {
-    let clip = preprocess(config).clip(frames)?;
+    host(preprocess(config).clip(frames)?)
+}
+
+/// The same from what the network sees of each frame, `input_size` x `input_size`.
+pub(crate) fn normalised(config: &Config, views: &[motion_clip::Frame]) -> Result<HostTensor> {
+    // Resizing a view to its own size changes nothing: what is left is to normalise.
+    let side = config.input_size;
+    host(Preprocess { resize: [side, side], ..preprocess(config) }.clip(views)?)
+}
+
+fn host(clip: motion_clip::Clip) -> Result<HostTensor> {
     let [t, height, width, channels] = clip.shape;
     Ok(HostTensor::new([1, t, height, width, channels], clip.data)?)
 }

@@ -1,46 +1,27 @@
 //! A recipe in, a model folder out: the training loop.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
-use half::f16;
-use motion_net::backend::Statistics;
 use motion_net::{Config, CpuBackend, Estimation, HostTensor, Mode, Motion, MsNet, Pass, Weights};
-use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::clips::Clips;
 use crate::data::Data;
 use crate::error::{Error, Result, at};
 use crate::evaluate::{self, evaluate};
+use crate::example::{Look, View, views};
+use crate::files::write_atomically;
+use crate::log::{Epoch, Log};
 use crate::metrics::{Confusion, EndPointError, Evaluation};
-use crate::optimizer::AdamW;
-use crate::parameters::Parameters;
-use crate::recipe::Recipe;
-use crate::synth::{CLASSES, FlowGrid, Symmetry};
-use crate::{card, guide, progress, trunk};
-
-/// One line of `log.jsonl`.
-#[derive(Debug, Clone, Serialize)]
-struct Epoch {
-    epoch: usize,
-    loss: f64,
-    /// Absent where only the maps learn.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    train_top1: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    validate_top1: Option<f64>,
-    /// Mean distance of the displacement maps from the truth, in cells, where one is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    validate_epe_cells: Option<f64>,
-    secs: f64,
-    clips_per_sec: f64,
-}
+use crate::parameters::{Frozen, Parameters};
+use crate::recipe::{Norms, Recipe, statistics};
+use crate::state::State;
+use crate::synth::{CLASSES, Symmetry};
+use crate::{card, guide, plots, progress, trunk};
 
 /// What a run leaves behind.
 #[derive(Debug, Clone, Serialize)]
@@ -54,124 +35,52 @@ pub struct Report {
     pub test: Evaluation,
 }
 
-/// Trains after a recipe; with `resume` it goes on after the last finished epoch.
+/// Trains after a recipe; with `resume` it goes on where it was stopped and ends with the same weights.
+///
+/// In the recipe's `out`: `model`, the model folder of the best epoch; `last`, that of the last one; `log.jsonl`, a line
+/// an epoch; `events`, for TensorBoard; `curves.svg` and `confusion.svg` at the end; and the state to go on from.
 ///
 /// # Errors
 /// A recipe, data set or file that is not as it should be; a loss that is no number.
 pub fn train(recipe_path: &Path, resume: bool) -> Result<Report> {
     let started = Instant::now();
     let recipe = Recipe::read(recipe_path)?;
-    let mut run = Run::new(recipe_path, recipe)?;
-    std::fs::create_dir_all(&run.recipe.out).map_err(at(&run.recipe.out))?;
-    let train = run.examples(&run.recipe.train, "preparing training clips")?;
-    let validate = run.examples(&run.recipe.validate, "preparing validation clips")?;
-    let mut state = if resume { run.restore()? } else { Progress::default() };
-    while state.epoch < run.recipe.epochs {
-        run.epoch(&mut state, &train, &validate)?;
+    let run = Run::new(recipe_path, recipe)?;
+    let Recipe { out, keep_clips, augment, .. } = &run.recipe;
+    std::fs::create_dir_all(out).map_err(at(out))?;
+    let mut state = run.first_state(resume)?;
+    let train = run.clips(&run.recipe.train, *keep_clips && augment.is_none(), "preparing training clips")?;
+    let validate = run.clips(&run.recipe.validate, *keep_clips, "preparing validation clips")?;
+    let steps = run.steps(&train);
+    let mut log = Log::open(out, state.position.epoch, state.optimizer.step)?;
+    while !run.is_over(&state) {
+        run.epoch(&mut state, &train, &validate, &mut log)?;
     }
-    let model = run.recipe.out.join("model");
+    let model = out.join("model");
     let data = Data::open(&run.recipe.test, run.config.frames)?;
     let test = evaluate(&model, &data)?;
-    let best = state.best.unwrap_or_default();
-    card::write(&model, &run.recipe, recipe_path, &test, best, started.elapsed())?;
-    let validate_top1 = (run.recipe.class_weight > 0.0).then_some(best);
+    let best = state.position.best.unwrap_or_default();
+    card::write(&model, &run.recipe, &test, best, started.elapsed())?;
+    plots::curves(&out.join("curves.svg"), &log.epochs, &run.recipe, steps)?;
+    plots::confusion(&out.join("confusion.svg"), &test)?;
+    let validate_top1 = (!run.recipe.maps_only()).then_some(best);
     Ok(Report { model, validate_top1, test })
 }
 
 /// Everything that stays the same in a run.
-struct Run {
-    recipe: Recipe,
-    config: Config,
-    net: MsNet<CpuBackend>,
+pub(crate) struct Run {
+    pub(crate) recipe: Recipe,
+    pub(crate) config: Config,
+    pub(crate) net: MsNet<CpuBackend>,
     parameters: Parameters,
     /// The stage whose features are the input, where everything before is frozen.
-    start: Option<usize>,
-    estimation: Estimation,
-    backend: CpuBackend,
-}
-
-/// What changes from epoch to epoch.
-#[derive(Default)]
-struct Progress {
-    epoch: usize,
-    /// Top-1 on the validation clips, or the maps' negative error where only they learn.
-    best: Option<f64>,
-    optimizer: AdamW,
-}
-
-/// One prepared clip: frozen features in half precision, or the normalised clip itself.
-struct Example {
-    /// T, then the shape of one frame.
-    shape: Vec<usize>,
-    values: Vec<f16>,
-    /// For each motion module the true displacements on its grid, `[T-1, h, w, 2]` in cells, not finite where there is
-    /// none; empty where the data has no flow.
-    truth: Vec<Truth>,
-    label: usize,
-}
-
-/// True displacements of a clip on one grid.
-struct Truth {
-    grid: [usize; 2],
-    cells: Vec<f16>,
-}
-
-/// One clip as a step sees it.
-struct Look<'a> {
-    example: &'a Example,
-    /// The first frame of the run.
-    start: usize,
-    /// Length of the run.
-    frames: usize,
-    seen: Symmetry,
-    /// What it shows, seen that way.
-    label: usize,
-}
-
-impl Look<'_> {
-    /// `[frames, h, w, C]`.
-    fn values(&self) -> Vec<f32> {
-        let &[_, height, width, channels] = self.example.shape.as_slice() else { return Vec::new() };
-        let Symmetry { mirrored, upside_down, reversed } = self.seen;
-        let mut values = Vec::with_capacity(self.frames * height * width * channels);
-        for t in 0..self.frames {
-            let t = self.start + turned(t, self.frames, reversed);
-            for y in 0..height {
-                let y = turned(y, height, upside_down);
-                for x in 0..width {
-                    let from = ((t * height + y) * width + turned(x, width, mirrored)) * channels;
-                    values.extend(self.example.values[from..from + channels].iter().map(|v| v.to_f32()));
-                }
-            }
-        }
-        values
-    }
-
-    /// True displacements on the grid of motion module `module` for each pair of the run, `[frames - 1, h, w, 2]`, from
-    /// the frame that was filmed first to the other: in a reversed look, from the next to the one before.
-    fn truth(&self, module: usize) -> Vec<f32> {
-        let Truth { grid: [height, width], cells } = &self.example.truth[module];
-        let Symmetry { mirrored, upside_down, reversed } = self.seen;
-        let mut truth = Vec::with_capacity((self.frames - 1) * height * width * 2);
-        for t in 0..self.frames - 1 {
-            let t = self.start + turned(t, self.frames - 1, reversed);
-            for y in 0..*height {
-                let y = turned(y, *height, upside_down);
-                for x in 0..*width {
-                    let at = 2 * ((t * height + y) * width + turned(x, *width, mirrored));
-                    let sign = |turn| if turn { -1.0 } else { 1.0 };
-                    truth.push(sign(mirrored) * cells[at].to_f32());
-                    truth.push(sign(upside_down) * cells[at + 1].to_f32());
-                }
-            }
-        }
-        truth
-    }
-}
-
-/// Position `i` of `length`, counted from the other end where turned.
-fn turned(i: usize, length: usize, turn: bool) -> usize {
-    if turn { length - 1 - i } else { i }
+    pub(crate) start: Option<usize>,
+    /// (height, width) of each motion module's map.
+    pub(crate) grids: Vec<[usize; 2]>,
+    pub(crate) estimation: Estimation,
+    pub(crate) backend: CpuBackend,
+    /// For each class that of its mirror image; empty where nothing is mirrored.
+    mirror_labels: Vec<Option<usize>>,
 }
 
 impl Run {
@@ -189,6 +98,10 @@ impl Run {
         if recipe.run_frames.is_some() && (recipe.freeze_until.is_none() || config.backbone.has_shift()) {
             return Err(wrong("run_frames needs freeze_until and a backbone without temporal shift".into()));
         }
+        let mirror_labels = match &recipe.augment {
+            Some(augment) if augment.flip => augment.mirror_labels(&labels).map_err(wrong)?,
+            _ => Vec::new(),
+        };
         let start = match &recipe.freeze_until {
             None => None,
             Some(name) => Some(stages.iter().position(|stage| stage == name).ok_or_else(|| {
@@ -202,134 +115,179 @@ impl Run {
             }
             Some(folder) => trunk::read(folder)?,
         };
-        let frozen = start.map_or(&[][..], |start| &stages[..=start]);
-        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.freeze_maps, recipe.seed);
+        let frozen = Frozen {
+            stages: start.map_or(Vec::new(), |start| stages[..=start].to_vec()),
+            reductions: recipe.freeze_maps,
+            norms: recipe.batch_norms == Norms::Partial,
+        };
+        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.seed);
         let backend = CpuBackend::new();
         let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
         let net = MsNet::build(&backend, config.clone(), &mut parameters)?;
-        Ok(Self { recipe, config, net, parameters, start, estimation, backend })
+        let grids = grids(&net, &backend, &estimation)?;
+        Ok(Self { recipe, config, net, parameters, start, grids, estimation, backend, mirror_labels })
     }
 
-    /// Renders or reads every clip once and keeps what the trained part of the network reads.
-    fn examples(&self, spec: &crate::recipe::DataSpec, what: &'static str) -> Result<Vec<Example>> {
-        let data = Data::open(spec, self.config.frames)?;
-        let grids = self.grids()?;
-        let preprocess = evaluate::preprocess(&self.config);
-        let bar = progress::bar(what, data.count());
-        let examples = (0..data.count())
-            .into_par_iter()
-            .map(|index| {
-                let sample = data.sample(index)?;
-                let clip = evaluate::network_input(&self.config, &sample.frames)?;
-                let (shape, values) = match self.start {
-                    None => (clip.shape[1..].to_vec(), clip.data),
-                    Some(start) => {
-                        let features = self.net.features(&self.backend, &clip, start, &self.estimation)?;
-                        (features.dims().to_vec(), features.flatten_all()?.to_vec1()?)
-                    }
-                };
-                let truth = |&grid| {
-                    let pairs = sample.flow.iter().map(|flow| flow.to_grid(&preprocess, grid));
-                    Truth { grid, cells: pairs.flat_map(known).map(f16::from_f32).collect() }
-                };
-                let truth =
-                    if sample.flow.is_empty() { Vec::new() } else { grids.iter().map(truth).collect() };
-                bar.inc(1);
-                let values = values.into_iter().map(f16::from_f32).collect();
-                Ok(Example { shape, values, truth, label: sample.label })
-            })
-            .collect();
+    /// Where a run begins: anew, or where it was stopped.
+    fn first_state(&self, resume: bool) -> Result<State> {
+        let out = &self.recipe.out;
+        if resume {
+            if let Some(state) = State::restore(out, &self.parameters, &self.recipe)? {
+                return Ok(state);
+            }
+            progress::line(&format!("note: {}: no state of a run yet; it begins anew", out.display()));
+        }
+        State::clear(out)?;
+        State::new(&self.parameters, &self.recipe, self.config.classes())
+    }
+
+    /// Whether all epochs are done, or the last ones have brought nothing.
+    fn is_over(&self, state: &State) -> bool {
+        let Recipe { epochs, patience, .. } = self.recipe;
+        let position = &state.position;
+        position.epoch >= epochs || (patience > 0 && position.epoch - position.best_epoch >= patience)
+    }
+
+    /// Clips of a step.
+    fn step_clips(&self) -> usize {
+        self.recipe.batch * self.recipe.accumulate
+    }
+
+    /// Steps of an epoch.
+    fn steps(&self, train: &Clips) -> usize {
+        train.count().div_ceil(self.step_clips())
+    }
+
+    /// An epoch, or what is left of it.
+    fn epoch(&self, state: &mut State, train: &Clips, validate: &Clips, log: &mut Log) -> Result<()> {
+        let (recipe, config, count) = (&self.recipe, &self.config, train.count());
+        let (size, steps) = (self.step_clips(), self.steps(train));
+        let input = (config.resize, config.input_size);
+        let views = views(recipe, state.position.epoch, count, config.frames, input);
+        let done = (state.position.steps * size).min(count);
+        let bar = progress::bar("training", count);
+        bar.set_position(done as u64);
+        let mut started = Instant::now();
+        let mut rate = 0.0;
+        self.for_each_batch(train, &views[done..], size, |looks| {
+            let share = recipe.schedule.share(state.optimizer.step, steps, recipe.epochs, recipe.warm_up);
+            rate = recipe.learning_rate * share;
+            let loss = self.step(state, &looks, share)?;
+            log.step(state.optimizer.step, loss, rate)?;
+            state.position.secs += started.elapsed().as_secs_f64();
+            started = Instant::now();
+            if state.optimizer.step.is_multiple_of(recipe.save_every) && state.position.steps < steps {
+                state.save(&recipe.out, &self.parameters, recipe)?;
+            }
+            bar.inc(looks.len() as u64);
+            Ok(())
+        })?;
         bar.finish_and_clear();
-        examples
+        self.end_epoch(state, validate, log, count, rate)
     }
 
-    /// (height, width) of each motion module's map: read off a pass over a black clip.
-    fn grids(&self) -> Result<Vec<[usize; 2]>> {
-        let (frames, side) = (self.config.frames, self.config.input_size);
-        let black = HostTensor::new([1, frames, side, side, 3], vec![0.0; frames * side * side * 3])?;
-        let pass = self.net.forward(&self.backend, &black, &self.estimation)?;
-        motions(&pass)
-            .map(|motion| {
-                let (_, height, width, _) = motion.forward.displacement.dims4()?;
-                Ok([height, width])
-            })
-            .collect()
+    /// Validation, the models, the log's line and the state.
+    fn end_epoch(
+        &self,
+        state: &mut State,
+        validate: &Clips,
+        log: &mut Log,
+        count: usize,
+        learning_rate: f64,
+    ) -> Result<()> {
+        let State { position, optimizer, average } = state;
+        if let Some(average) = average {
+            average.swap(&self.parameters)?;
+        }
+        let (validate_top1, validate_epe_cells) = self.figures(validate)?;
+        let classes = !self.recipe.maps_only();
+        let score = if classes { validate_top1 } else { -validate_epe_cells.unwrap_or(f64::INFINITY) };
+        position.epoch += 1;
+        self.save_model("last")?;
+        if position.best.is_none_or(|best| score > best) {
+            position.best_epoch = position.epoch;
+        }
+        if position.best.is_none_or(|best| score >= best) {
+            position.best = Some(score);
+            self.save_model("model")?;
+        }
+        if let Some(average) = average {
+            average.swap(&self.parameters)?;
+        }
+        let line = Epoch {
+            epoch: position.epoch,
+            loss: position.loss / count as f64,
+            train_top1: classes.then(|| position.confusion.top1()),
+            validate_top1: classes.then_some(validate_top1),
+            validate_epe_cells,
+            learning_rate,
+            secs: position.secs,
+            clips_per_sec: count as f64 / position.secs,
+        };
+        log.epoch(line, optimizer.step, self.recipe.epochs)?;
+        (position.steps, position.loss, position.secs) = (0, 0.0, 0.0);
+        position.confusion = Confusion::new(self.config.classes());
+        state.save(&self.recipe.out, &self.parameters, &self.recipe)
     }
 
-    fn epoch(&mut self, state: &mut Progress, train: &[Example], validate: &[Example]) -> Result<()> {
-        let started = Instant::now();
-        let mut random = ChaCha8Rng::seed_from_u64(self.recipe.seed ^ (state.epoch as u64 + 1));
-        let mut order: Vec<usize> = (0..train.len()).collect();
-        order.shuffle(&mut random);
-        let run = self.recipe.run_frames.map_or(self.config.frames, |run| run.clamp(2, self.config.frames));
-        let steps = self.recipe.epochs * train.len().div_ceil(self.recipe.batch);
-        let backbone = if self.recipe.batch_norms { Statistics::Batch } else { Statistics::Running };
-        let reduction = if self.recipe.freeze_maps { Statistics::Running } else { Statistics::Batch };
-        let mode = Mode { backbone, reduction, motion: Statistics::Batch, dropout: self.recipe.dropout };
-        let mut confusion = Confusion::new(self.config.classes());
-        let mut loss_sum = 0.0;
-        let bar = progress::bar("training", train.len());
-        for batch in order.chunks(self.recipe.batch) {
-            let batch: Vec<Look<'_>> =
-                batch.iter().map(|&i| self.random_look(&train[i], run, &mut random)).collect();
-            let mut pass = self.begin(&batch)?;
-            let compared = self.compared(&mut pass, mode)?;
-            let mut loss = self.guide_loss(&compared, run - 1, &batch)?;
+    /// One step of the optimizer; gives the clips' mean loss.
+    fn step(&self, state: &mut State, looks: &[Look], share: f64) -> Result<f64> {
+        let State { position, optimizer, average } = state;
+        let mode = self.mode();
+        let mut gradients = GradStore::default();
+        let mut losses = 0.0;
+        for (i, batch) in looks.chunks(self.recipe.batch).enumerate() {
+            // Dropout's numbers follow from the recipe's seed and the number of the batch.
+            let number = (optimizer.step * self.recipe.accumulate + i) as u64;
+            let backend = CpuBackend::with_seed(self.recipe.seed ^ (number << 20));
+            let mut pass = self.begin(batch)?;
+            let compared = self.compared(&backend, &mut pass, mode)?;
+            let mut loss = self.guide_loss(&compared, batch)?;
             if let Some(logits) = pass.logits() {
-                loss = (loss + (self.class_loss(logits, &batch)? * self.recipe.class_weight)?)?;
-                logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
+                loss = (loss + (self.class_loss(logits, batch)? * self.recipe.class_weight)?)?;
+                let rows = logits.to_vec2()?;
+                rows.iter().zip(batch).for_each(|(row, look)| position.confusion.add(look.label, row));
             }
             let value = loss.to_scalar::<f32>()?;
             if !value.is_finite() {
-                return Err(Error::Diverged { epoch: state.epoch + 1, loss: value });
+                return Err(Error::Diverged { epoch: position.epoch + 1, loss: value });
             }
-            state.optimizer.step(&self.parameters, &loss.backward()?, &self.recipe, steps)?;
-            loss_sum += f64::from(value) * batch.len() as f64;
-            bar.inc(batch.len() as u64);
+            losses += f64::from(value) * batch.len() as f64;
+            if batch.len() < looks.len() {
+                loss = (loss * (batch.len() as f64 / looks.len() as f64))?;
+            }
+            gradients.extend(loss.backward()?)?;
         }
-        bar.finish_and_clear();
-        let secs = started.elapsed().as_secs_f64();
-        state.epoch += 1;
-        let (validate_top1, validate_epe_cells) = self.figures(validate)?;
-        let classes = self.recipe.class_weight > 0.0;
-        let line = Epoch {
-            epoch: state.epoch,
-            loss: loss_sum / train.len() as f64,
-            train_top1: classes.then(|| confusion.top1()),
-            validate_top1: classes.then_some(validate_top1),
-            validate_epe_cells,
-            secs,
-            clips_per_sec: train.len() as f64 / secs,
-        };
-        let score = if classes { validate_top1 } else { -validate_epe_cells.unwrap_or(f64::INFINITY) };
-        if state.best.is_none_or(|best| score >= best) {
-            state.best = Some(score);
-            self.save_model()?;
+        optimizer.step(&self.parameters, &gradients, &self.recipe, share)?;
+        if let Some(average) = average {
+            average.follow(&self.parameters, optimizer.step)?;
         }
-        self.save_state(state)?;
-        self.log(&line)
+        position.loss += losses;
+        position.steps += 1;
+        Ok(losses / looks.len() as f64)
     }
 
-    /// A run of frames of one clip, as it is or seen another way.
-    fn random_look<'a>(&self, example: &'a Example, frames: usize, random: &mut ChaCha8Rng) -> Look<'a> {
-        let start = random.random_range(0..=self.config.frames - frames);
-        let seen = match self.recipe.symmetries {
-            false => Symmetry::default(),
-            true => Symmetry {
-                mirrored: random.random(),
-                upside_down: random.random(),
-                reversed: random.random(),
-            },
-        };
-        match seen.label(example.label) {
-            Some(label) if self.recipe.symmetries => Look { example, start, frames, seen, label },
-            _ => Look { example, start, frames, seen: Symmetry::default(), label: example.label },
+    fn mode(&self) -> Mode {
+        let Recipe { batch_norms, reduction_norms, motion_norms, freeze_maps, dropout, .. } = self.recipe;
+        let [stem, backbone] = batch_norms.statistics();
+        let reduction = statistics(reduction_norms.unwrap_or(!freeze_maps));
+        Mode { stem, backbone, reduction, motion: statistics(motion_norms), dropout }
+    }
+
+    /// The label of a clip seen this way; `None` where the set has no such class.
+    pub(crate) fn label(&self, label: usize, seen: Symmetry) -> Option<usize> {
+        if self.recipe.symmetries {
+            seen.label(label)
+        } else if seen.mirrored {
+            self.mirror_labels.get(label).copied().flatten()
+        } else {
+            Some(label)
         }
     }
 
     /// A pass of which nothing has run.
-    fn begin(&self, batch: &[Look<'_>]) -> Result<Pass<Tensor>> {
-        let (frames, frame_shape) = (batch[0].frames, &batch[0].example.shape[1..]);
+    fn begin(&self, batch: &[Look]) -> Result<Pass<Tensor>> {
+        let (frames, frame_shape) = (batch[0].view.frames, &batch[0].example.shape[1..]);
         let values = batch.par_iter().flat_map_iter(Look::values).collect();
         let shape = |lead: &[usize]| [lead, frame_shape].concat();
         Ok(match self.start {
@@ -346,15 +304,18 @@ impl Run {
 
     /// Runs a pass to its end and gives what its motion modules compared. Where only the maps learn, its end is what the
     /// last module compares.
-    fn compared(&self, pass: &mut Pass<Tensor>, mode: Mode) -> Result<Vec<(Tensor, Tensor)>> {
-        let modules = self.config.motion.as_ref().map_or(0, |motion| motion.stages.len());
-        let maps_only = self.recipe.class_weight == 0.0;
+    fn compared(
+        &self,
+        backend: &CpuBackend,
+        pass: &mut Pass<Tensor>,
+        mode: Mode,
+    ) -> Result<Vec<(Tensor, Tensor)>> {
         let mut last = None;
         loop {
-            if maps_only && motions(pass).count() + 1 == modules {
-                last = self.net.compared(&self.backend, pass, mode)?;
+            if self.recipe.maps_only() && motions(pass).count() + 1 == self.grids.len() {
+                last = self.net.compared(backend, pass, mode)?;
             }
-            if last.is_some() || self.net.advance(&self.backend, pass, &self.estimation, mode)?.is_none() {
+            if last.is_some() || self.net.advance(backend, pass, &self.estimation, mode)?.is_none() {
                 break;
             }
         }
@@ -362,7 +323,7 @@ impl Run {
     }
 
     /// Cross entropy on the mean logits (published code), the truth smoothed.
-    fn class_loss(&self, logits: &Tensor, batch: &[Look<'_>]) -> Result<Tensor> {
+    fn class_loss(&self, logits: &Tensor, batch: &[Look]) -> Result<Tensor> {
         let classes = self.config.classes();
         let smoothing = self.recipe.label_smoothing as f32;
         let mut truth = vec![smoothing / classes as f32; batch.len() * classes];
@@ -375,15 +336,15 @@ impl Run {
     }
 
     /// The true flow's part, the mean over the motion modules; 0 where the recipe asks for none.
-    fn guide_loss(&self, compared: &[(Tensor, Tensor)], pairs: usize, batch: &[Look<'_>]) -> Result<Tensor> {
+    fn guide_loss(&self, compared: &[(Tensor, Tensor)], batch: &[Look]) -> Result<Tensor> {
         let mut sum = Tensor::new(0f32, &Device::Cpu)?;
         let Some(guide) = &self.recipe.guide else { return Ok(sum) };
-        let modules = batch[0].example.truth.len();
+        let (pairs, modules) = (batch[0].view.frames - 1, batch[0].example.truth.len());
         for (module, (now, next)) in compared.iter().take(modules).enumerate() {
             // The truth runs from what was filmed first.
             let ends = |later: bool| -> Result<Tensor> {
-                let of = |(i, look): (usize, &Look<'_>)| {
-                    let end = if look.seen.reversed == later { now } else { next };
+                let of = |(i, look): (usize, &Look)| {
+                    let end = if look.view.seen.reversed == later { now } else { next };
                     end.narrow(0, i * pairs, pairs)
                 };
                 Ok(Tensor::cat(
@@ -400,27 +361,20 @@ impl Run {
     }
 
     /// Top-1 and the mean end-point error of the first motion module's maps.
-    fn figures(&self, examples: &[Example]) -> Result<(f64, Option<f64>)> {
+    fn figures(&self, clips: &Clips) -> Result<(f64, Option<f64>)> {
         let mut confusion = Confusion::new(self.config.classes());
         let mut epe = EndPointError::default();
-        for batch in examples.chunks(self.recipe.batch) {
-            let whole = |example| Look {
-                example,
-                start: 0,
-                frames: self.config.frames,
-                seen: Symmetry::default(),
-                label: example.label,
-            };
-            let batch: Vec<Look<'_>> = batch.iter().map(whole).collect();
+        let views: Vec<View> =
+            (0..clips.count()).map(|index| View::whole(index, self.config.frames)).collect();
+        self.for_each_batch(clips, &views, self.recipe.batch, |batch| {
             let mut pass = self.begin(&batch)?;
-            let modules = self.config.motion.as_ref().map_or(0, |motion| motion.stages.len());
-            let maps_only = self.recipe.class_weight == 0.0;
-            while !(maps_only && motions(&pass).count() == modules)
+            while !(self.recipe.maps_only() && motions(&pass).count() == self.grids.len())
                 && self.net.advance(&self.backend, &mut pass, &self.estimation, Mode::EVAL)?.is_some()
             {
             }
             if let Some(logits) = pass.logits() {
-                logits.to_vec2()?.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
+                let rows = logits.to_vec2()?;
+                rows.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             }
             if let Some(motion) = motions(&pass).next().filter(|_| !batch[0].example.truth.is_empty()) {
                 let found = (&motion.forward.displacement * self.estimation.radius() as f64)?;
@@ -429,84 +383,34 @@ impl Run {
                     truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
                 epe.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
             }
-        }
+            Ok(())
+        })?;
         Ok((confusion.top1(), epe.found_mean()))
     }
 
-    fn save_model(&self) -> Result<()> {
-        let folder = self.recipe.out.join("model");
+    fn save_model(&self, name: &str) -> Result<()> {
+        let folder = self.recipe.out.join(name);
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
         write_atomically(&folder.join("config.json"), self.config.to_json()?.as_bytes())?;
         let bytes = self.parameters.weights()?.to_safetensors(true)?;
         write_atomically(&folder.join("model.safetensors"), &bytes)
     }
-
-    fn save_state(&self, state: &Progress) -> Result<()> {
-        let out = &self.recipe.out;
-        write_atomically(&out.join("last.safetensors"), &self.parameters.weights()?.to_safetensors(false)?)?;
-        write_atomically(
-            &out.join("optimizer.safetensors"),
-            &state.optimizer.state()?.to_safetensors(false)?,
-        )?;
-        let best = state.best.unwrap_or_default();
-        let progress = format!("{{\"epoch\": {}, \"best\": {best}}}\n", state.epoch);
-        write_atomically(&out.join("progress.json"), progress.as_bytes())
-    }
-
-    fn restore(&self) -> Result<Progress> {
-        let read = |name: &str| {
-            let path = self.recipe.out.join(name);
-            std::fs::read(&path).map_err(at(&path))
-        };
-        #[derive(serde::Deserialize)]
-        struct Stored {
-            epoch: usize,
-            best: f64,
-        }
-        let stored: Stored = serde_json::from_slice(&read("progress.json")?).map_err(|error| {
-            Error::Data { path: self.recipe.out.join("progress.json"), message: error.to_string() }
-        })?;
-        self.parameters.restore(&Weights::from_safetensors(&read("last.safetensors")?)?)?;
-        let optimizer = AdamW::restore(&Weights::from_safetensors(&read("optimizer.safetensors")?)?)?;
-        Ok(Progress { epoch: stored.epoch, best: Some(stored.best), optimizer })
-    }
-
-    fn log(&self, line: &Epoch) -> Result<()> {
-        let path = self.recipe.out.join("log.jsonl");
-        let json = serde_json::to_string(line).unwrap_or_default();
-        let mut file = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
-        writeln!(file, "{json}").map_err(at(&path))?;
-        let percent = |what: &str, share: Option<f64>| {
-            share.map_or(String::new(), |share| format!(", {:.1} % right in {what}", 100.0 * share))
-        };
-        progress::line(&format!(
-            "epoch {}/{}: loss {:.3}{}{}{}, {:.1} clips/s",
-            line.epoch,
-            self.recipe.epochs,
-            line.loss,
-            percent("training", line.train_top1),
-            percent("validation", line.validate_top1),
-            line.validate_epe_cells.map_or(String::new(), |epe| format!(", maps off by {epe:.2} cells")),
-            line.clips_per_sec
-        ));
-        Ok(())
-    }
 }
 
-/// True displacements of one pair, not finite where a cell does not count.
-fn known(flow: FlowGrid) -> impl Iterator<Item = f32> {
-    let counts = flow.counts.into_iter().flat_map(|counts| [counts; 2]);
-    flow.cells.into_iter().zip(counts).map(|(d, counts)| if counts { d } else { f32::NAN })
+/// (height, width) of each motion module's map: read off a pass over a black clip.
+fn grids(net: &MsNet<CpuBackend>, backend: &CpuBackend, estimation: &Estimation) -> Result<Vec<[usize; 2]>> {
+    let Config { frames, input_size: side, .. } = *net.config();
+    let black = HostTensor::new([1, frames, side, side, 3], vec![0.0; frames * side * side * 3])?;
+    let pass = net.forward(backend, &black, estimation)?;
+    motions(&pass)
+        .map(|motion| {
+            let (_, height, width, _) = motion.forward.displacement.dims4()?;
+            Ok([height, width])
+        })
+        .collect()
 }
 
 /// What the motion modules of a finished pass found, in their order.
 fn motions(pass: &Pass<Tensor>) -> impl Iterator<Item = &Motion<Tensor>> {
     (0..pass.stages.len()).filter_map(|index| pass.motion(index))
-}
-
-/// Writes a file beside its place and moves it there: a reader sees the old one or the new one, never a part.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes).map_err(at(&part))?;
-    std::fs::rename(&part, path).map_err(at(path))
 }

@@ -1,16 +1,27 @@
 //! Native training and evaluation: a recipe and labelled clips in, a model folder with its card out.
 
+pub mod augment;
+mod average;
 mod card;
+mod clips;
 pub mod data;
 mod error;
 pub mod evaluate;
+mod events;
+mod example;
+mod files;
 pub mod guide;
+pub mod in_place;
 pub mod learner;
+mod log;
 pub mod metrics;
 pub mod optimizer;
 pub mod parameters;
+mod plots;
 mod progress;
 pub mod recipe;
+pub mod schedule;
+mod state;
 pub mod synth;
 pub mod trunk;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How right a model is on a set of clips.
 #[derive(Debug, Clone, Serialize)]
@@ -30,7 +30,7 @@ pub struct Evaluation {
 }
 
 /// Counts clips one by one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Confusion {
     counts: Vec<Vec<usize>>,
     top5: usize,

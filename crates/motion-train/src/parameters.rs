@@ -23,35 +23,54 @@ pub struct Parameter {
     pub variable: Option<Var>,
 }
 
+/// Which parameters keep their first values.
+#[derive(Debug, Clone, Default)]
+pub struct Frozen {
+    /// All of these stages.
+    pub stages: Vec<&'static str>,
+    /// All of the motion modules' channel reductions.
+    pub reductions: bool,
+    /// Every norm of the backbone after its first one (TSN's partial batch norm).
+    pub norms: bool,
+}
+
+impl Frozen {
+    fn has(&self, backbone: Backbone, stage: Option<&'static str>, name: &str, role: Role) -> bool {
+        match stage {
+            None => self.reductions && names::is_reduction(name),
+            Some(stage) => {
+                let norm = !matches!(role, Role::Weight | Role::Bias);
+                self.stages.contains(&stage) || (self.norms && norm && stage != backbone.stages()[0])
+            }
+        }
+    }
+}
+
 /// Hands out parameters and keeps them: given values where there are some, else random ones after the published
 /// code (convolutions Kaiming normal with fan out, the classifier Xavier uniform).
 pub struct Parameters {
     backbone: Backbone,
     first: Weights,
-    frozen: Vec<&'static str>,
-    freeze_reductions: bool,
+    frozen: Frozen,
     random: ChaCha8Rng,
     parameters: BTreeMap<String, Parameter>,
 }
 
 impl Parameters {
-    /// `frozen`: stages whose parameters stay as they are; `freeze_reductions`: whether those of the motion modules'
-    /// channel reductions do.
-    pub fn new(
-        backbone: Backbone,
-        first: Weights,
-        frozen: &[&'static str],
-        freeze_reductions: bool,
-        seed: u64,
-    ) -> Self {
+    /// Values from `first` where it has them, and random ones that follow from `seed`.
+    pub fn new(backbone: Backbone, first: Weights, frozen: Frozen, seed: u64) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
-        let frozen = frozen.to_vec();
-        Self { backbone, first, frozen, freeze_reductions, random, parameters: BTreeMap::new() }
+        Self { backbone, first, frozen, random, parameters: BTreeMap::new() }
     }
 
     /// The parameters by published name.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Parameter)> {
         self.parameters.iter()
+    }
+
+    /// Those that are not frozen, the norms' statistics among them.
+    pub fn variables(&self) -> impl Iterator<Item = (&String, &Var)> {
+        self.iter().filter_map(|(name, parameter)| Some((name, parameter.variable.as_ref()?)))
     }
 
     /// A copy of every value under its published name and shape.
@@ -71,14 +90,17 @@ impl Parameters {
     /// Puts stored values back into the variables.
     ///
     /// # Errors
-    /// [`motion_net::Error::WeightMissing`] or a failing backend.
+    /// [`motion_net::Error::WeightMissing`], [`motion_net::Error::WeightShape`] or a failing backend.
     pub fn restore(&self, weights: &Weights) -> Result<()> {
-        for (name, parameter) in &self.parameters {
-            let Some(variable) = &parameter.variable else { continue };
+        for (name, variable) in self.variables() {
+            let expected = variable.dims().to_vec();
             let Some(stored) = weights.tensors().get(name) else {
-                let expected = variable.dims().to_vec();
                 return Err(motion_net::Error::WeightMissing { name: name.clone(), expected }.into());
             };
+            if stored.data.len() != variable.elem_count() {
+                let (name, found) = (name.clone(), stored.shape.clone());
+                return Err(motion_net::Error::WeightShape { name, found, expected }.into());
+            }
             variable.set(&Tensor::from_slice(&stored.data, variable.dims(), &Device::Cpu)?)?;
         }
         Ok(())
@@ -116,10 +138,9 @@ impl ParameterSource<CpuBackend> for Parameters {
         let stage = names::stage_of(self.backbone, name);
         let values = self.first_values(name, shape, role);
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
-        let variable = match stage {
-            Some(stage) if self.frozen.contains(&stage) => None,
-            None if self.freeze_reductions && names::is_reduction(name) => None,
-            _ => Some(Var::from_tensor(&tensor)?),
+        let variable = match self.frozen.has(self.backbone, stage, name, role) {
+            true => None,
+            false => Some(Var::from_tensor(&tensor)?),
         };
         let tensor = variable.as_ref().map_or(tensor, |variable| variable.as_tensor().clone());
         let parameter = Parameter { role, stage, tensor: tensor.clone(), variable };

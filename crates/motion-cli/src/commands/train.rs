@@ -8,6 +8,9 @@ use clap::Args;
 use crate::output;
 
 /// Train a model after a recipe; the best epoch's weights become a model folder
+///
+/// The recipe's `out` also gets the last epoch's model, `log.jsonl`, `events` for TensorBoard, and at the end pictures of
+/// the run (curves.svg) and of the test set's confusion (confusion.svg).
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  motionlens train --config recipe.toml\n  motionlens train --config recipe.toml --resume"
@@ -16,7 +19,7 @@ pub(crate) struct Train {
     /// Recipe: data, model and schedule
     #[arg(long, value_name = "FILE.toml")]
     config: PathBuf,
-    /// Go on after the last finished epoch
+    /// Go on where the run was stopped: it ends with the weights that it would have had
     #[arg(long)]
     resume: bool,
     /// One line of JSON

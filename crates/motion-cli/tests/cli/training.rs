@@ -1,6 +1,12 @@
 //! From nothing to a trained model: do `synth`, `train` and `evaluate` fit together?
 
-use crate::support::{arg, fails, frames, json, model, succeeds};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::support::{arg, fails, frames, json, model, program, succeeds};
 
 /// The end of a recipe: a network small enough to train in a test.
 const MODEL: &str = r#"
@@ -157,6 +163,123 @@ fn maps_learn_from_true_flow_and_stay_when_the_classes_learn() {
     ] {
         fails(&["train", "--config", arg(&recipe("wrong", keys, guide))], &["wrong.toml", said]);
     }
+}
+
+/// Everything that a run has to remember: momentum, an average, dropout, crops, batches added up.
+const EVERYTHING: &str = r#"
+out = "run"
+seed = 3
+epochs = 3
+batch = 3
+accumulate = 2
+optimizer = "sgd"
+learning_rate = 0.02
+bias_rate = 2.0
+weight_decay = 0.0005
+schedule = { step = { epochs = [2], factor = 0.1 } }
+warm_up = 0.1
+average = 0.9
+dropout = 0.5
+batch_norms = true
+save_every = 2
+[augment]
+[guide]
+likelihood = 0.3
+temperature = 0.1
+end_point = 0.5
+[train]
+count = 34
+[validate]
+count = 8
+[test]
+count = 8
+"#;
+
+#[test]
+fn a_run_that_is_killed_ten_times_ends_with_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("recipe.toml"), format!("{EVERYTHING}{MODEL}")).unwrap();
+        path.join("recipe.toml")
+    };
+    let (whole, killed) = (recipe("whole"), recipe("killed"));
+    let begun = Instant::now();
+    succeeds(&["train", "--config", arg(&whole)]);
+    let took = begun.elapsed();
+
+    // Moments that differ from test to test; a failure says which they were.
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let mut random = seed;
+    let mut kills = 0;
+    while kills < 10 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = (random >> 40) as f64 / (1u64 << 24) as f64;
+        let mut child = program()
+            .args(["train", "--resume", "--config", arg(&killed)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(took.mul_f64(share / 4.0));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status} after {kills} kills, moments from seed {seed}");
+            continue;
+        }
+        // SIGKILL on Unix.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    let ran = succeeds(&["train", "--resume", "--config", arg(&killed)]);
+
+    let read = |recipe: &Path, file: &str| std::fs::read(recipe.with_file_name("run").join(file)).unwrap();
+    for file in ["model/model.safetensors", "last/model.safetensors"] {
+        assert!(
+            read(&whole, file) == read(&killed, file),
+            "{file} differs, moments from seed {seed}: {}",
+            ran.stderr
+        );
+    }
+    let log = |recipe: &Path| -> Vec<Value> {
+        let lines = String::from_utf8(read(recipe, "log.jsonl")).unwrap();
+        let timeless = |line: &str| {
+            let mut line = json(line);
+            line.as_object_mut().unwrap().retain(|key, _| !["secs", "clips_per_sec"].contains(&key.as_str()));
+            line
+        };
+        lines.lines().map(timeless).collect()
+    };
+    assert_eq!(log(&whole), log(&killed), "moments from seed {seed}");
+    assert_eq!(log(&whole).len(), 3);
+
+    // Pictures and events are there; another recipe is another run.
+    for file in ["curves.svg", "confusion.svg"] {
+        assert!(String::from_utf8(read(&killed, file)).unwrap().starts_with("<svg"), "{file}");
+    }
+    assert!(std::fs::read_dir(killed.with_file_name("run").join("events")).unwrap().count() > 1);
+    let text = std::fs::read_to_string(&killed).unwrap();
+    std::fs::write(&killed, text.replace("batch = 3", "batch = 4")).unwrap();
+    fails(
+        &["train", "--resume", "--config", arg(&killed)],
+        &["state.safetensors", "\"batch\" was 3, now it is 4"],
+    );
+}
+
+#[test]
+fn a_run_ends_when_nothing_gets_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("recipe.toml");
+    // A step size of next to nothing and norms that keep their statistics: every epoch is as the first.
+    let still = EVERYTHING
+        .replace("learning_rate = 0.02", "learning_rate = 1e-9")
+        .replace("batch_norms = true", "batch_norms = false\nreduction_norms = false\nmotion_norms = false")
+        .replace("dropout = 0.5", "patience = 1");
+    std::fs::write(&recipe, format!("{still}{MODEL}")).unwrap();
+    succeeds(&["train", "--config", arg(&recipe)]);
+    let log = std::fs::read_to_string(folder.path().join("run/log.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), 2, "{log}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader};
-use motion_clip::Preprocess;
+use motion_clip::{Geometry, Preprocess};
 
 use super::Error;
 
@@ -35,13 +35,18 @@ pub struct FlowGrid {
 
 impl FlowField {
     /// Means over the cells of a map with `grid` = `[h, w]` positions, for frames that `preprocess` squashes and
-    /// crops before the network sees them. Each pixel of that input takes the flow of the nearest one here.
+    /// crops before the network sees them.
+    pub fn to_grid(&self, preprocess: &Preprocess, grid: [usize; 2]) -> FlowGrid {
+        self.seen_by(&preprocess.geometry(self.width, self.height), grid)
+    }
+
+    /// The same for an input that lies on the frame in any way. Each of its pixels takes the flow of the nearest one
+    /// here.
     ///
     /// A cell counts if at least 80 % of its pixels are visible and the root mean square deviation from their
     /// mean is below 0.35 cell.
-    pub fn to_grid(&self, preprocess: &Preprocess, grid: [usize; 2]) -> FlowGrid {
+    pub fn seen_by(&self, geometry: &Geometry, grid: [usize; 2]) -> FlowGrid {
         let [grid_h, grid_w] = grid;
-        let geometry = preprocess.geometry(self.width, self.height);
         let [pixel_w, pixel_h] = geometry.pixel();
         let [cell_w, cell_h] = geometry.input_cell(grid_w, grid_h);
         // Pixels whose centres lie in cell k of cells of this size.

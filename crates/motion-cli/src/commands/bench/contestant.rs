@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
 use motion_net::backend::Statistics;
 use motion_net::{CpuBackend, Estimation, HostTensor, Mode, MsNet};
-use motion_train::optimizer::descend;
-use motion_train::parameters::Parameters;
+use motion_train::in_place::descend;
+use motion_train::parameters::{Frozen, Parameters};
 use serde::Serialize;
 
 use super::ms;
@@ -63,12 +63,12 @@ pub(super) fn train(model: &ModelArgs, clip: &Path) -> Result<()> {
     let (count, classes) = (clips.shape[0], config.classes());
     ensure!(count <= classes, "{}: {count} clips, expected at most {classes}, one a class", clip.display());
     let backend = CpuBackend::new();
-    let mut parameters = Parameters::new(config.backbone, weights, &[], false, 0);
+    let mut parameters = Parameters::new(config.backbone, weights, Frozen::default(), 0);
     let net = MsNet::build(&backend, config, &mut parameters)?;
     let variables: Vec<Var> = parameters.iter().filter_map(|(_, p)| p.variable.clone()).collect();
     let truth = Tensor::arange(0, count as u32, &Device::Cpu)?;
     let batch = Statistics::Batch;
-    let mode = Mode { backbone: batch, reduction: batch, motion: batch, dropout: 0.0 };
+    let mode = Mode { stem: batch, backbone: batch, reduction: batch, motion: batch, dropout: 0.0 };
     answer(|| {
         let mut pass = net.begin(&backend, &clips)?;
         while net.advance(&backend, &mut pass, &Estimation::default(), mode)?.is_some() {}

@@ -10,7 +10,7 @@ use motion_net::backend::Statistics;
 use motion_net::config::{Estimation, Estimator};
 use motion_net::motion::MotionModule;
 use motion_net::weights::Loader;
-use motion_net::{Backend, Config, CpuBackend, HostTensor, Match, Mode, MsNet};
+use motion_net::{Backend, Config, CpuBackend, HostTensor, Match, Mode, MsNet, Step};
 use motionlens_tests::compare::{Difference, Report, compare};
 use motionlens_tests::golden::{self, Case, channels_first, channels_last};
 use motionlens_tests::{gpu, now, repository};
@@ -238,20 +238,22 @@ fn run_network<B: Backend>(b: &B, case: &Case) -> motion_net::Result<Tensors> {
     let clip = clip(case, &config);
     let estimation = config.motion.as_ref().map_or_else(Estimation::default, |motion| motion.estimation());
     let net = MsNet::load(b, config, case.weights())?;
-    let pass = net.forward(b, &clip, &estimation)?;
+    let mut pass = net.begin(b, &clip)?;
     let mut ours = Tensors::new();
-    for (index, name) in net.stage_names().enumerate() {
-        let stage = pass.stages[index].as_ref().expect("a whole pass ran every stage");
-        ours.insert(name.to_owned(), maps(b, &stage.features));
+    while let Some(step) = net.advance(b, &mut pass, &estimation, Mode::EVAL)? {
+        let Step::Stage { index, .. } = step else { continue };
+        let name = net.stage_names().nth(index).expect("a stage has a name");
+        let features = pass.features(index).expect("the stage has just run");
+        ours.insert(name.to_owned(), maps(b, features));
         if let Some(module) = net.motion_module(index) {
-            let of_module = module_tensors(b, module, &stage.features, pass.frames, &estimation)?;
+            let of_module = module_tensors(b, module, features, pass.frames, &estimation)?;
             ours.extend(of_module.into_iter().map(|(kind, tensor)| (format!("ms_{name}.{kind}"), tensor)));
             // What the pass itself hands on, rather than what its parts make when called one by one.
-            let motion = stage.motion.as_ref().expect("a stage with a module has motion");
+            let motion = pass.motion(index).expect("a stage with a module has motion");
             ours.insert(format!("ms_{name}.displacement"), maps(b, &motion.forward.displacement));
             ours.insert(format!("ms_{name}.confidence"), maps(b, &motion.forward.confidence));
             ours.insert(format!("ms_{name}.ft4"), maps(b, &motion.features));
-            ours.insert(format!("ms_{name}.fused"), maps(b, &stage.output));
+            ours.insert(format!("ms_{name}.fused"), maps(b, pass.input(b)?));
         }
     }
     let scores = pass.scores.as_ref().expect("a whole pass has scores");

@@ -1,8 +1,8 @@
 //! How much memory do the activations take on the graphics card?
 //!
 //! Whole networks on clips of 8 x 224 x 224, rehearsed: every tensor is made, nothing is computed. What they must have at
-//! the least is the input and the output of one layer, the largest such pair; more are the skip paths, what stages leave
-//! for a look at them, and buffers that wait to be used again.
+//! the least is the input and the output of one layer, the largest such pair; more are the skip paths, what another
+//! estimation begins from, and buffers that wait to be used again.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -44,10 +44,10 @@ fn session(b: &GpuBackend, net: &MsNet<GpuBackend>) -> Result<()> {
 #[async_test]
 async fn activations_take_little_more_than_the_largest_layer() {
     for (backbone, stage, maps, most) in [
-        ("tsm_resnet18", "res3", [(224, 4), (112, 64)], 1.5),
-        // What stages leave for a look at them counts: of these two it is more than 1.5 times can hold.
-        ("tsm_mobilenet_v2", "stage3", [(112, 16), (112, 96)], 1.55),
-        ("tsm_resnet50", "res3", [(56, 256), (56, 128)], 2.35),
+        ("tsm_resnet18", "res3", [(224, 4), (112, 64)], 1.3),
+        ("tsm_mobilenet_v2", "stage3", [(112, 16), (112, 96)], 1.3),
+        // A bottleneck's last convolution has its skip path beside it, as large as its output: that alone is 1.5.
+        ("tsm_resnet50", "res3", [(56, 256), (56, 128)], 1.75),
     ] {
         // Each has its own: the peak is that of all it ran.
         let Some(b) = gpu().await else { return };

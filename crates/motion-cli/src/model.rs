@@ -263,12 +263,13 @@ impl<B: Backend> Model<B> {
         self.read(logits)
     }
 
-    /// The maps of a stage that has run: those of its module, or a probe where it has none.
+    /// The maps of a stage that the pass over this clip has run: those of its module, or a probe where it has none.
     ///
     /// # Errors
     /// When the backend fails.
     pub(crate) fn maps(
         &self,
+        clip: &HostTensor,
         pass: &Pass<B::Tensor>,
         stage: usize,
         estimation: &Estimation,
@@ -278,7 +279,11 @@ impl<B: Backend> Model<B> {
         let found = match pass.motion(stage) {
             Some(motion) => &motion.forward,
             None => {
-                probe = self.net.probe(&self.backend, pass, stage, estimation)?;
+                let features = match pass.features(stage) {
+                    Some(features) => features.clone(),
+                    None => self.net.features(&self.backend, clip, stage, estimation)?,
+                };
+                probe = self.net.probe(&self.backend, &features, pass.frames, estimation)?;
                 &probe
             }
         };

@@ -75,8 +75,13 @@ impl<B: Backend> Stage<B> {
     ///
     /// # Errors
     /// When the shapes do not fit or the backend fails.
-    pub fn forward(&self, b: &B, x: &B::Tensor, frames: usize, statistics: Statistics) -> Result<B::Tensor> {
-        let mut x = x.clone();
+    pub fn forward(
+        &self,
+        b: &B,
+        mut x: B::Tensor,
+        frames: usize,
+        statistics: Statistics,
+    ) -> Result<B::Tensor> {
         for block in &self.blocks {
             x = block.forward(b, &x, frames, statistics)?;
         }

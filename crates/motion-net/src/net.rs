@@ -42,26 +42,20 @@ pub struct MsNet<B: Backend> {
     unused: Vec<String>,
 }
 
-/// What a stage leaves behind.
-#[derive(Debug, Clone)]
-pub struct StageOutput<T> {
-    /// The stage's features before motion joins, `[B*T, h, w, C]`.
-    pub features: T,
-    /// What moves, where the stage has a module.
-    pub motion: Option<Motion<T>>,
-    /// What the next stage reads.
-    pub output: T,
-}
-
-/// A forward pass that can pause after any stage and be taken up again.
+/// A forward pass that can pause after any stage and be taken up again. Of what lies behind it keeps what moves, and what
+/// another estimation begins from; all else would only take memory.
 #[derive(Debug, Clone)]
 pub struct Pass<T> {
     /// T.
     pub frames: usize,
-    /// One place per stage of the network; `None` where it has not run.
-    pub stages: Vec<Option<StageOutput<T>>>,
+    /// One place per stage of the network: what moves, once it has run and if it has a module.
+    motion: Vec<Option<Motion<T>>>,
     /// Scores, once the pass is through.
     pub scores: Option<Scores<T>>,
+    /// The first stage with a module, and its features before motion joined.
+    first_motion: Option<(usize, T)>,
+    /// Features of the stage that ran last, before motion joined.
+    latest: Option<T>,
     /// The next stage; past the last one stands the classifier.
     next: usize,
     /// What it reads: the clip, or the features of the stage before, or its own features if it ran up to there.
@@ -74,6 +68,8 @@ enum PassInput<T> {
     Blocks(T),
     /// The next stage's blocks ran; its motion module reads this.
     Motion(T),
+    /// A stage failed over it.
+    Gone,
 }
 
 /// What one call of [`MsNet::advance`] ran.
@@ -149,24 +145,27 @@ impl<B: Backend> MsNet<B> {
             return Ok(None);
         }
         let index = pass.next;
+        pass.latest = None;
         let Some((stage, module)) = self.stages.get(index) else {
-            let (PassInput::Blocks(x) | PassInput::Motion(x)) = &pass.input;
-            pass.scores = Some(self.classifier.forward(b, x, pass.frames, mode.dropout)?);
+            pass.scores = Some(self.classifier.forward(b, pass.input(b)?, pass.frames, mode.dropout)?);
             return Ok(Some(Step::Classifier));
         };
         let backbone = matches!(pass.input, PassInput::Blocks(_));
-        let features = self.next_features(b, stage, pass, mode)?;
-        let (motion, output) = match module {
-            None => (None, features.clone()),
+        // Taken out, so that it goes as soon as the stage's first block has read it.
+        let input = std::mem::replace(&mut pass.input, PassInput::Gone);
+        let features = self.next_features(b, stage, pass, input, mode)?;
+        pass.input = PassInput::Blocks(match module {
+            None => features.clone(),
             Some(module) => {
                 let motion = module.forward(b, &features, pass.frames, estimation, mode)?;
-                let output = module.fuse(b, &features, &motion.features, mode.motion)?;
-                (Some(motion), output)
+                let fused = module.fuse(b, &features, &motion.features, mode.motion)?;
+                pass.motion[index] = Some(motion);
+                pass.first_motion.get_or_insert((index, features.clone()));
+                fused
             }
-        };
-        pass.input = PassInput::Blocks(output.clone());
+        });
         pass.next = index + 1;
-        pass.stages[index] = Some(StageOutput { features, motion, output });
+        pass.latest = Some(features);
         Ok(Some(Step::Stage { index, backbone, motion: module.is_some() }))
     }
 
@@ -182,7 +181,7 @@ impl<B: Backend> MsNet<B> {
         mode: Mode,
     ) -> Result<Option<(B::Tensor, B::Tensor)>> {
         let Some((stage, Some(module))) = self.stages.get(pass.next) else { return Ok(None) };
-        let features = self.next_features(b, stage, pass, mode)?;
+        let features = self.next_features(b, stage, pass, pass.input.clone(), mode)?;
         module.compared(b, &features, pass.frames, mode).map(Some)
     }
 
@@ -192,12 +191,14 @@ impl<B: Backend> MsNet<B> {
         b: &B,
         stage: &Stage<B>,
         pass: &Pass<B::Tensor>,
+        input: PassInput<B::Tensor>,
         mode: Mode,
     ) -> Result<B::Tensor> {
         let statistics = if pass.next == 0 { mode.stem } else { mode.backbone };
-        match &pass.input {
+        match input {
             PassInput::Blocks(x) => stage.forward(b, x, pass.frames, statistics),
-            PassInput::Motion(features) => Ok(features.clone()),
+            PassInput::Motion(features) => Ok(features),
+            PassInput::Gone => Err(failed_before(b)),
         }
     }
 
@@ -242,13 +243,25 @@ impl<B: Backend> MsNet<B> {
         index: usize,
         estimation: &Estimation,
     ) -> Result<B::Tensor> {
+        self.features_from(b, self.begin(b, clip)?, index, estimation)
+    }
+
+    /// The same of a pass that has not got there.
+    ///
+    /// # Errors
+    /// As [`Self::features`].
+    pub fn features_from(
+        &self,
+        b: &B,
+        mut pass: Pass<B::Tensor>,
+        index: usize,
+        estimation: &Estimation,
+    ) -> Result<B::Tensor> {
         let Some((stage, _)) = self.stages.get(index) else { return Err(self.no_stage(index)) };
-        let mut pass = self.begin(b, clip)?;
         while pass.next < index {
             self.advance(b, &mut pass, estimation, Mode::EVAL)?;
         }
-        let (PassInput::Blocks(x) | PassInput::Motion(x)) = &pass.input;
-        stage.forward(b, x, pass.frames, Statistics::Running)
+        self.next_features(b, stage, &pass, pass.input.clone(), Mode::EVAL)
     }
 
     /// A pass that takes up after the blocks of stage `index`, before its motion module: `[B*T, h, w, C]` in clips
@@ -269,8 +282,8 @@ impl<B: Backend> MsNet<B> {
     }
 
     fn pass(&self, next: usize, input: PassInput<B::Tensor>, frames: usize) -> Pass<B::Tensor> {
-        let stages = self.stages.iter().map(|_| None).collect();
-        Pass { frames, stages, scores: None, next, input }
+        let motion = self.stages.iter().map(|_| None).collect();
+        Pass { frames, motion, scores: None, first_motion: None, latest: None, next, input }
     }
 
     fn clip_error(&self, found: &[usize]) -> Error {
@@ -279,23 +292,19 @@ impl<B: Backend> MsNet<B> {
         Error::Shape { operation: "clip", found: found.to_vec(), expected }
     }
 
-    /// Correlation of a stage's own features, for a stage that has no trained module: a probe, not something the
-    /// network uses.
+    /// Correlation of a stage's own features ([`Pass::features`], [`Self::features`]), for a stage that has no trained
+    /// module: a probe, not something the network uses.
     ///
     /// # Errors
-    /// [`Error::UnknownStage`] when the stage has not run; or the backend fails.
+    /// When they are no whole clips, or the backend fails.
     pub fn probe(
         &self,
         b: &B,
-        pass: &Pass<B::Tensor>,
-        index: usize,
+        features: &B::Tensor,
+        frames: usize,
         estimation: &Estimation,
     ) -> Result<Match<B::Tensor>> {
-        let Some(Some(stage)) = pass.stages.get(index) else {
-            let known = self.stage_names().take(pass.next).map(str::to_owned).collect();
-            return Err(Error::UnknownStage { found: format!("number {index} (not run)"), known });
-        };
-        let (now, next) = b.frame_pairs(&b.unit_length(&stage.features)?, pass.frames)?;
+        let (now, next) = b.frame_pairs(&b.unit_length(features)?, frames)?;
         b.match_frames(&now, &next, estimation)
     }
 
@@ -335,14 +344,16 @@ impl<T: Clone> Pass<T> {
     /// Goes back to just before the first motion module, keeping the backbone up to there, so that advancing again
     /// with another [`Estimation`] runs only what depends on it. Does nothing in a pass that met no module.
     pub fn rewind_to_motion(&mut self) {
-        let first = self.stages.iter().position(|stage| stage.as_ref().is_some_and(|s| s.motion.is_some()));
-        let Some(index) = first else { return };
-        if let Some(stage) = self.stages[index].take() {
-            self.input = PassInput::Motion(stage.features);
-        }
-        self.stages[index..].fill_with(|| None);
+        let Some((index, features)) = self.first_motion.take() else { return };
+        self.input = PassInput::Motion(features);
+        self.motion[index..].fill_with(|| None);
         self.next = index;
-        self.scores = None;
+        (self.scores, self.latest) = (None, None);
+    }
+
+    /// Number of stages that have run.
+    pub fn stages_run(&self) -> usize {
+        self.next
     }
 
     /// `[B, K]`, once the pass is through.
@@ -352,6 +363,32 @@ impl<T: Clone> Pass<T> {
 
     /// What moves after stage `index`, once it has run and if it has a module.
     pub fn motion(&self, index: usize) -> Option<&Motion<T>> {
-        self.stages.get(index)?.as_ref()?.motion.as_ref()
+        self.motion.get(index)?.as_ref()
     }
+
+    /// What moves after every stage that has run and has a module, with the stage's number.
+    pub fn motions(&self) -> impl Iterator<Item = (usize, &Motion<T>)> {
+        self.motion.iter().enumerate().filter_map(|(index, motion)| Some((index, motion.as_ref()?)))
+    }
+
+    /// Features of stage `index` before motion joined, where the pass still has them: of the stage that ran last.
+    pub fn features(&self, index: usize) -> Option<&T> {
+        self.latest.as_ref().filter(|_| index + 1 == self.next)
+    }
+
+    /// What the next stage reads: the clip, or the features of the stage before with its motion.
+    ///
+    /// # Errors
+    /// After an error of [`MsNet::advance`].
+    pub fn input<B: Backend<Tensor = T>>(&self, b: &B) -> Result<&T> {
+        match &self.input {
+            PassInput::Blocks(x) | PassInput::Motion(x) => Ok(x),
+            PassInput::Gone => Err(failed_before(b)),
+        }
+    }
+}
+
+fn failed_before<B: Backend>(b: &B) -> Error {
+    let message = "this pass has failed before; begin anew".to_owned();
+    Error::Backend { backend: b.name(), message }
 }

@@ -99,7 +99,7 @@ fn evaluate_clip(net: &MsNet<CpuBackend>, sample: &Sample) -> Result<(Vec<f32>, 
     let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
     let pass = net.forward(&b, &network_input(config, &sample.frames)?, &estimation)?;
     let mut epe = EndPointError::default();
-    if let Some((index, motion)) = (0..pass.stages.len()).find_map(|i| Some((i, pass.motion(i)?))) {
+    if let Some((index, motion)) = pass.motions().next() {
         let stage = net.stage_names().nth(index).unwrap_or_default();
         let maps =
             pollster::block_on(motion_net::read_maps(&b, stage, estimation.radius(), &motion.forward))?;

@@ -412,5 +412,5 @@ fn grids(net: &MsNet<CpuBackend>, backend: &CpuBackend, estimation: &Estimation)
 
 /// What the motion modules of a finished pass found, in their order.
 fn motions(pass: &Pass<Tensor>) -> impl Iterator<Item = &Motion<Tensor>> {
-    (0..pass.stages.len()).filter_map(|index| pass.motion(index))
+    pass.motions().map(|(_, motion)| motion)
 }

@@ -892,17 +892,19 @@ impl Session {
     async fn stage_maps_in_use(&mut self, index: usize) -> Result<Option<(StageMaps, Colours, Pictures)>> {
         let began = now();
         let model = self.model()?;
-        let on_card = match &model.gpu {
-            Some(gpu) => Some((gpu, gpu.maps(index, &model.estimation).await?)),
-            None => None,
-        };
-        let (maps, painter) = match on_card {
-            Some((_, None)) => return Ok(None),
-            Some((gpu, Some((maps, found)))) => (maps, Some((gpu, found))),
-            None => match model.cpu.maps(index, &model.estimation).await? {
-                Some((maps, _)) => (maps, None),
-                None => return Ok(None),
-            },
+        let Some(shot) = &self.shot else { return Ok(None) };
+        let (estimation, preprocess) = (&model.estimation, model.preprocess());
+        let (maps, painter) = match &model.gpu {
+            Some(gpu) => {
+                let clip = || shot.clip_on_card(&preprocess, &gpu.backend);
+                let Some((maps, found)) = gpu.maps(index, estimation, clip).await? else { return Ok(None) };
+                (maps, Some((gpu, found)))
+            }
+            None => {
+                let clip = || shot.clip_on(&preprocess, &*model.cpu.backend);
+                let Some((maps, _)) = model.cpu.maps(index, estimation, clip).await? else { return Ok(None) };
+                (maps, None)
+            }
         };
         // A graphics card runs while it is waited for.
         let read = now();

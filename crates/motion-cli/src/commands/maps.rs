@@ -363,7 +363,7 @@ fn look<B: Backend>(
         let clip = model.clip(window.frames.iter().filter_map(|index| views.get(index)))?;
         let run = model.run(&clip, estimation, last)?;
         for (position, &stage) in stages.iter().enumerate() {
-            let maps = model.maps(&run.pass, stage, estimation)?;
+            let maps = model.maps(&clip, &run.pass, stage, estimation)?;
             let probe = model.net.motion_module(stage).is_none();
             if found.len() == position {
                 let nothing = StageMaps {

@@ -80,8 +80,7 @@ impl<B: Backend> Runner<B> {
 
     /// Stages that have run, unless nothing is left to run.
     pub(super) fn stages_run(&self) -> Option<usize> {
-        let pass = self.pass.as_ref().filter(|pass| pass.scores.is_none())?;
-        Some(pass.stages.iter().take_while(|stage| stage.is_some()).count())
+        self.pass.as_ref().filter(|pass| pass.scores.is_none()).map(Pass::stages_run)
     }
 
     pub(super) fn has_motion(&self, index: usize) -> bool {
@@ -93,19 +92,27 @@ impl<B: Backend> Runner<B> {
         Ok(self.net.advance(&*self.backend, pass, estimation, Mode::EVAL)?)
     }
 
-    /// Maps of a stage that has run, on the host and on the backend; a probe where it has no module.
+    /// Maps of a stage that has run, on the host and on the backend; a probe where it has no module. A stage that the
+    /// pass has left behind runs again for that, over the clip.
     pub(super) async fn maps(
         &self,
         index: usize,
         estimation: &Estimation,
+        clip: impl FnOnce() -> Result<B::Tensor>,
     ) -> Result<Option<(StageMaps, Match<B::Tensor>)>> {
         let Some(pass) = &self.pass else { return Ok(None) };
-        let found = match pass.motion(index) {
-            Some(motion) => motion.forward.clone(),
-            None => self.net.probe(&*self.backend, pass, index, estimation)?,
+        let b = &*self.backend;
+        let found = match (pass.motion(index), pass.features(index)) {
+            (Some(motion), _) => motion.forward.clone(),
+            (None, Some(features)) => self.net.probe(b, features, pass.frames, estimation)?,
+            (None, None) => {
+                let anew = self.net.begin_on(b, clip()?)?;
+                let features = self.net.features_from(b, anew, index, estimation)?;
+                self.net.probe(b, &features, pass.frames, estimation)?
+            }
         };
         let stage = self.net.stage_names().nth(index).unwrap_or_default();
-        let maps = read_maps(&*self.backend, stage, estimation.radius(), &found).await?;
+        let maps = read_maps(b, stage, estimation.radius(), &found).await?;
         Ok(Some((maps, found)))
     }
 

@@ -168,6 +168,14 @@ impl Shot {
         if let Some(pixels) = self.pixels() {
             return Ok(backend.normalise(&pixels, &preprocess.levels()?)?);
         }
+        self.clip_on(preprocess, backend)
+    }
+
+    /// The same `[T, S, S, 3]` on any backend, from frames on the processor.
+    ///
+    /// # Errors
+    /// As [`Self::clip`].
+    pub(super) fn clip_on<B: Backend>(&self, preprocess: &Preprocess, backend: &B) -> Result<B::Tensor> {
         let HostTensor { shape, data } = self.clip(preprocess)?;
         Ok(backend.upload(&HostTensor::new(&shape[1..], data)?)?)
     }

@@ -1,9 +1,11 @@
 //! From nothing to a trained model: do `synth`, `train` and `evaluate` fit together?
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use candle_core::Tensor;
 use serde_json::Value;
 
 use crate::support::{arg, fails, frames, json, model, program, succeeds};
@@ -141,7 +143,7 @@ fn maps_learn_from_true_flow_and_stay_when_the_classes_learn() {
     };
     let (before, after) = (tensors("maps"), tensors("classes"));
     let same = |name: &str| {
-        let numbers = |tensor: &candle_core::Tensor| {
+        let numbers = |tensor: &Tensor| {
             tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         numbers(&before[name]) == numbers(&after[name])
@@ -280,6 +282,44 @@ fn a_run_ends_when_nothing_gets_better() {
     succeeds(&["train", "--config", arg(&recipe)]);
     let log = std::fs::read_to_string(folder.path().join("run/log.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 2, "{log}");
+}
+
+#[test]
+fn batches_added_up_are_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let last = |name: &str, batch: &str| {
+        let recipe = folder.path().join(format!("{name}.toml"));
+        // Without what differs from batch to batch: statistics, dropout and the guide's share of moving positions.
+        let text = EVERYTHING
+            .replace("out = \"run\"", &format!("out = \"{name}\""))
+            .replace("batch = 3\naccumulate = 2", batch)
+            .replace(
+                "batch_norms = true",
+                "batch_norms = false\nreduction_norms = false\nmotion_norms = false",
+            )
+            .replace("dropout = 0.5\n", "")
+            .replace("[guide]\nlikelihood = 0.3\ntemperature = 0.1\nend_point = 0.5\n", "")
+            .replace("epochs = 3", "epochs = 1")
+            .replace("[2]", "[]")
+            .replace("count = 34", "count = 6");
+        std::fs::write(&recipe, format!("{text}{MODEL}")).unwrap();
+        succeeds(&["train", "--config", arg(&recipe)]);
+        let model = folder.path().join(name).join("last/model.safetensors");
+        candle_core::safetensors::load(model, &candle_core::Device::Cpu).unwrap()
+    };
+    let (one, both) = (last("one", "batch = 6"), last("both", "batch = 3\naccumulate = 2"));
+    let two = last("two", "batch = 3");
+    let apart = |other: &HashMap<String, Tensor>| -> f32 {
+        let numbers = |tensors: &HashMap<String, Tensor>| {
+            let tensor = tensors["new_fc.weight"].to_dtype(candle_core::DType::F32).unwrap();
+            tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let pairs = numbers(&one).into_iter().zip(numbers(other));
+        pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
+    };
+    // One step of f16, in which they are stored, at values below 1; two steps go elsewhere.
+    let (both, two) = (apart(&both), apart(&two));
+    assert!(both <= 5e-4 && two > 2e-3, "{both} {two}");
 }
 
 #[test]

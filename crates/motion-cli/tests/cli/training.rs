@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use candle_core::Tensor;
 use serde_json::Value;
 
-use crate::support::{arg, fails, frames, json, model, program, succeeds};
+use crate::support::{arg, fails, frames, json, model, program, run, succeeds};
 
 /// The end of a recipe: a network small enough to train in a test.
 const MODEL: &str = r#"
@@ -334,4 +334,37 @@ fn recipes_and_data_sets_that_are_none() {
     let out = folder.path().join("data");
     fails(&["synth", "--out", arg(&out), "--count", "0", "--seed", "1"], &["0"]);
     fails(&["synth", "--out", arg(&out), "--count", "1", "--seed", "1", "--width", "5"], &["5"]);
+}
+
+#[test]
+fn a_data_set_is_checked_video_by_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(place("set/wave")).unwrap();
+    std::fs::rename(frames(folder.path(), 4, [32, 32], [1, 0]), place("set/wave/1")).unwrap();
+    let set = place("set");
+    let check = ["data", "check", arg(&set), "--json"];
+    let report = json(&succeeds(&check).stdout);
+    assert_eq!((&report["videos"], &report["classes"]), (&1.into(), &1.into()));
+    assert_eq!(report["problems"], serde_json::json!([]));
+
+    // An unreadable frame, a video that is absent, one that is listed twice, a class that has none.
+    std::fs::write(place("set/wave/1/0002.png"), "no picture").unwrap();
+    std::fs::write(place("list.txt"), "wave/1 4 0\nwave/1 4 0\nwave/2 4 0\n").unwrap();
+    std::fs::write(place("names.txt"), "wave\nnod\n").unwrap();
+    let (list, names) = (place("list.txt"), place("names.txt"));
+    let ran = run(&[&check[..], &["--list", arg(&list), "--labels", arg(&names)]].concat());
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let report = json(&ran.stdout);
+    let problems: Vec<&str> = report["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["problem"].as_str().unwrap())
+        .collect();
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    for said in ["0002.png", "listed 2 times", "No such file", "no video"] {
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{said}: {problems:?}");
+    }
+    fails(&["data", "check", arg(&place("absent"))], &["absent"]);
 }

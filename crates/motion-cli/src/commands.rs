@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod convert;
+pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod forward;
 pub(crate) mod maps;

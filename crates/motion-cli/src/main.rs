@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, classify, convert, evaluate, forward, maps, synth, train};
+use crate::commands::{bench, classify, convert, data, evaluate, forward, maps, synth, train};
 
 /// Where a video moves and what is happening in it: MSNet (MotionSqueeze, ECCV 2020)
 #[derive(Debug, Parser)]
@@ -34,6 +34,7 @@ enum Command {
     Maps(maps::Maps),
     Convert(convert::Convert),
     Synth(synth::Synth),
+    Data(data::Data),
     Train(train::Train),
     Evaluate(evaluate::Evaluate),
     Bench(bench::Bench),
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Command::Maps(command) => command.run(),
         Command::Convert(command) => command.run(),
         Command::Synth(command) => command.run(),
+        Command::Data(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Bench(command) => command.run(),

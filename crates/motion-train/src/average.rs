@@ -58,3 +58,32 @@ impl Average {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use motion_net::config::Backbone;
+    use motion_net::weights::{ParameterSource, Role};
+    use motion_net::{CpuBackend, Weights};
+
+    use super::*;
+    use crate::parameters::Frozen;
+
+    #[test]
+    fn an_average_follows_and_changes_places() {
+        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), Frozen::default(), 0);
+        let source: &mut dyn ParameterSource<CpuBackend> = &mut parameters;
+        source.parameter("new_fc.bias", &[2], Role::Bias).unwrap();
+        let (_, variable) = parameters.variables().next().unwrap();
+        let mut average = Average::new(&parameters, 0.9).unwrap();
+        change(variable, |values| values.copy_from_slice(&[1.0, -2.0])).unwrap();
+        // The first step keeps 2/11 of the start, a late one the recipe's 0.9 of what there was.
+        average.follow(&parameters, 1).unwrap();
+        average.follow(&parameters, 1000).unwrap();
+        let expected = 1.0 - 0.9 * 2.0 / 11.0;
+        average.swap(&parameters).unwrap();
+        let found = variable.to_vec1::<f32>().unwrap();
+        assert!((found[0] - expected).abs() < 1e-6 && (found[1] + 2.0 * expected).abs() < 1e-6, "{found:?}");
+        average.swap(&parameters).unwrap();
+        assert_eq!(variable.to_vec1::<f32>().unwrap(), [1.0, -2.0]);
+    }
+}

@@ -13,6 +13,7 @@ mod files;
 pub mod guide;
 pub mod in_place;
 pub mod learner;
+pub mod lists;
 mod log;
 pub mod metrics;
 pub mod optimizer;

@@ -148,3 +148,33 @@ impl ParameterSource<CpuBackend> for Parameters {
         Ok(tensor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_norms_freeze_all_but_the_first() {
+        let frozen = Frozen { norms: true, ..Frozen::default() };
+        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), frozen, 0);
+        for (name, role) in [
+            ("base_model.bn1.weight", Role::NormScale),
+            ("base_model.bn1.running_mean", Role::RunningMean),
+            ("base_model.layer1.0.bn1.weight", Role::NormScale),
+            ("base_model.layer1.0.bn1.running_var", Role::RunningVariance),
+            ("base_model.layer1.0.conv1.weight", Role::Weight),
+            ("base_model.flow_refinement.conv1.1.bias", Role::NormShift),
+        ] {
+            let shape: &[usize] = if role == Role::Weight { &[3, 3, 1, 1] } else { &[3] };
+            parameters.parameter(name, shape, role).unwrap();
+        }
+        let variables: Vec<&str> = parameters.variables().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "base_model.bn1.running_mean",
+            "base_model.bn1.weight",
+            "base_model.flow_refinement.conv1.1.bias",
+            "base_model.layer1.0.conv1.weight",
+        ];
+        assert_eq!(variables, expected);
+    }
+}

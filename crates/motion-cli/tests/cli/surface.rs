@@ -5,8 +5,8 @@ use std::process::Stdio;
 
 use crate::support::{arg, frames, model, program, run, succeeds};
 
-const SUBCOMMANDS: [&str; 8] =
-    ["forward", "classify", "maps", "convert", "synth", "train", "evaluate", "bench"];
+const SUBCOMMANDS: [&str; 9] =
+    ["forward", "classify", "maps", "convert", "synth", "data", "train", "evaluate", "bench"];
 
 #[test]
 fn every_subcommand_has_help_with_an_example() {

@@ -1,12 +1,14 @@
 //! From nothing to a trained model: do `synth`, `train` and `evaluate` fit together?
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use candle_core::Tensor;
 use serde_json::Value;
 
-use crate::support::{arg, fails, frames, json, model, program, succeeds};
+use crate::support::{arg, fails, frames, json, model, program, run, succeeds};
 
 /// The end of a recipe: a network small enough to train in a test.
 const MODEL: &str = r#"
@@ -141,7 +143,7 @@ fn maps_learn_from_true_flow_and_stay_when_the_classes_learn() {
     };
     let (before, after) = (tensors("maps"), tensors("classes"));
     let same = |name: &str| {
-        let numbers = |tensor: &candle_core::Tensor| {
+        let numbers = |tensor: &Tensor| {
             tensor.to_dtype(candle_core::DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         numbers(&before[name]) == numbers(&after[name])
@@ -283,6 +285,44 @@ fn a_run_ends_when_nothing_gets_better() {
 }
 
 #[test]
+fn batches_added_up_are_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let last = |name: &str, batch: &str| {
+        let recipe = folder.path().join(format!("{name}.toml"));
+        // Without what differs from batch to batch: statistics, dropout and the guide's share of moving positions.
+        let text = EVERYTHING
+            .replace("out = \"run\"", &format!("out = \"{name}\""))
+            .replace("batch = 3\naccumulate = 2", batch)
+            .replace(
+                "batch_norms = true",
+                "batch_norms = false\nreduction_norms = false\nmotion_norms = false",
+            )
+            .replace("dropout = 0.5\n", "")
+            .replace("[guide]\nlikelihood = 0.3\ntemperature = 0.1\nend_point = 0.5\n", "")
+            .replace("epochs = 3", "epochs = 1")
+            .replace("[2]", "[]")
+            .replace("count = 34", "count = 6");
+        std::fs::write(&recipe, format!("{text}{MODEL}")).unwrap();
+        succeeds(&["train", "--config", arg(&recipe)]);
+        let model = folder.path().join(name).join("last/model.safetensors");
+        candle_core::safetensors::load(model, &candle_core::Device::Cpu).unwrap()
+    };
+    let (one, both) = (last("one", "batch = 6"), last("both", "batch = 3\naccumulate = 2"));
+    let two = last("two", "batch = 3");
+    let apart = |other: &HashMap<String, Tensor>| -> f32 {
+        let numbers = |tensors: &HashMap<String, Tensor>| {
+            let tensor = tensors["new_fc.weight"].to_dtype(candle_core::DType::F32).unwrap();
+            tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let pairs = numbers(&one).into_iter().zip(numbers(other));
+        pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max)
+    };
+    // One step of f16, in which they are stored, at values below 1; two steps go elsewhere.
+    let (both, two) = (apart(&both), apart(&two));
+    assert!(both <= 5e-4 && two > 2e-3, "{both} {two}");
+}
+
+#[test]
 fn recipes_and_data_sets_that_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let (recipe, model) = (folder.path().join("recipe.toml"), model(folder.path()));
@@ -294,4 +334,37 @@ fn recipes_and_data_sets_that_are_none() {
     let out = folder.path().join("data");
     fails(&["synth", "--out", arg(&out), "--count", "0", "--seed", "1"], &["0"]);
     fails(&["synth", "--out", arg(&out), "--count", "1", "--seed", "1", "--width", "5"], &["5"]);
+}
+
+#[test]
+fn a_data_set_is_checked_video_by_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(place("set/wave")).unwrap();
+    std::fs::rename(frames(folder.path(), 4, [32, 32], [1, 0]), place("set/wave/1")).unwrap();
+    let set = place("set");
+    let check = ["data", "check", arg(&set), "--json"];
+    let report = json(&succeeds(&check).stdout);
+    assert_eq!((&report["videos"], &report["classes"]), (&1.into(), &1.into()));
+    assert_eq!(report["problems"], serde_json::json!([]));
+
+    // An unreadable frame, a video that is absent, one that is listed twice, a class that has none.
+    std::fs::write(place("set/wave/1/0002.png"), "no picture").unwrap();
+    std::fs::write(place("list.txt"), "wave/1 4 0\nwave/1 4 0\nwave/2 4 0\n").unwrap();
+    std::fs::write(place("names.txt"), "wave\nnod\n").unwrap();
+    let (list, names) = (place("list.txt"), place("names.txt"));
+    let ran = run(&[&check[..], &["--list", arg(&list), "--labels", arg(&names)]].concat());
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let report = json(&ran.stdout);
+    let problems: Vec<&str> = report["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["problem"].as_str().unwrap())
+        .collect();
+    assert_eq!(problems.len(), 5, "{problems:?}");
+    for said in ["0002.png", "listed 2 times", "No such file", "no video"] {
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{said}: {problems:?}");
+    }
+    fails(&["data", "check", arg(&place("absent"))], &["absent"]);
 }

@@ -49,8 +49,8 @@ fn conv2d_tiled(
         }
         // Rows beyond the last meet zeros above.
         let rows = 4u * length - 1u;
-        weights[index] = weight[min(4u * k + index / 16u, rows) * params.packed + output];
-        weights[index + 128u] = weight[min(4u * k + index / 16u + 8u, rows) * params.packed + output];
+        weights[index] = weight_at(min(4u * k + index / 16u, rows) * params.packed + output);
+        weights[index + 128u] = weight_at(min(4u * k + index / 16u + 8u, rows) * params.packed + output);
         workgroupBarrier();
         for (var q = 0u; q < 4u; q++) {
             let column = q * 64u + local.x * 2u;

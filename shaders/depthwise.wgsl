@@ -25,7 +25,7 @@ fn depthwise(
     for (var v = 0u; v < KERNEL; v++) {
         for (var u = 0u; u < KERNEL; u++) {
             let here = input_indices(at, vec2u(u, v)) + c;
-            let w = weight[(v * KERNEL + u) * params.channels + c];
+            let w = weight_at((v * KERNEL + u) * params.channels + c);
             sums = mat4x4f(
                 fma(x[here.x], w, sums[0]), fma(x[here.y], w, sums[1]),
                 fma(x[here.z], w, sums[2]), fma(x[here.w], w, sums[3]),

@@ -433,6 +433,44 @@ async fn tuning_changes_no_result() {
     assert!(!other.set_tuning(&json.replace("shaders ", "other shaders ")) && !other.set_tuning("{}"));
 }
 
+/// Weights in 16 bits keep 11 bits of each: sums of n such products are off by about 2^-11 / sqrt(n) of the largest.
+/// Not in the browser of the tests, whose SwiftShader has no such numbers.
+#[cfg(not(target_arch = "wasm32"))]
+#[async_test]
+async fn weights_in_half_the_bytes() {
+    const HALF: f32 = 1e-3;
+    let b = match GpuBackend::open_with(None, motion_net::gpu::Precision::F16).await {
+        Ok(b) => b,
+        Err(error) => return say(&format!("skipped: {error}")),
+    };
+    let spec_of = |kernel, stride, input, output| spec(kernel, stride, input, output, Activation::Relu);
+    let depthwise = ConvSpec { depthwise: true, ..spec_of(3, 1, 1, 1) };
+    let cases = [
+        (depthwise, [1, 1, 1]),
+        (ConvSpec { input: 7, output: 7, ..depthwise }, [2, 5, 3]),
+        (spec_of(1, 1, 1, 1), [1, 1, 1]),
+        (spec_of(1, 1, 130, 24), [1, 13, 11]),
+        (spec_of(3, 1, 64, 64), [2, 14, 14]),
+        (spec_of(7, 2, 3, 64), [2, 17, 33]),
+    ];
+    let mut report = Report::default();
+    for &form in b.forms() {
+        b.force_form(Some(form));
+        for (spec, size) in cases {
+            let read = async |y: Result<_, Error>| b.read(&y.unwrap()).await.unwrap();
+            let found = read(convolve(&b, spec, size, None, true)).await;
+            let cpu = CpuBackend::new();
+            let twin = cpu.read(&convolve(&cpu, spec, size, None, true).unwrap()).await.unwrap();
+            let largest = twin.data.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
+            let (kind, case) = (format!("conv2d {form:?}, f16"), format!("{spec:?} at {size:?}"));
+            report.add(&kind, &case, compare(&found, &twin, HALF * largest, |_| false));
+            // It is another number where more than one product is added up: f16 was used.
+            assert!(found.data != twin.data || spec.input == 1, "{case}");
+        }
+    }
+    finish(&report);
+}
+
 /// A rehearsal computes nothing, and takes down what there is to measure.
 #[async_test]
 async fn a_rehearsal_takes_down_shapes() {

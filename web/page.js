@@ -358,8 +358,10 @@ addEventListener('drop', (event) => {
 });
 
 engine.start();
-const wanted = new URLSearchParams(location.search).get('backend');
-engine.request({ type: 'backend', choice: side.chooseBackend(wanted) ? wanted : 'auto' });
+const asked = new URLSearchParams(location.search);
+const wanted = asked.get('backend');
+const precision = asked.get('precision') === 'f16' ? 'f16' : 'f32';
+engine.request({ type: 'backend', choice: side.chooseBackend(wanted) ? wanted : 'auto', precision });
 loadModel({ url: new URL('models/default/', document.baseURI).href });
 showDemos(openDemo);
 layout();

@@ -23,8 +23,9 @@
 // {type: 'approximate-frames', id, frames: [ImageBitmap], times: [seconds], name}  after 'seek'; transfer them
 // {type: 'settings', id, estimator, sigma, temperature, patch}   any of them; what is absent stays. estimator:
 //     'kernel' | 'soft'. With a clip open, only what comes after the first MS module's input is run again.
-// {type: 'backend', id, choice, reason}               'auto' | 'gpu' | 'cpu': where the network runs; 'auto' until it is said,
-//     which measures both; reason: why the CPU, where it was not the user. With a clip open, it is run again.
+// {type: 'backend', id, choice, reason, precision}    'auto' | 'gpu' | 'cpu': where the network runs; 'auto' until it is said,
+//     which measures both; reason: why the CPU, where it was not the user; precision: 'f32' | 'f16', how a card keeps
+//     weights. With a clip open, it is run again.
 // {type: 'stage', id, stage}                          maps of this stage too (a probe where no module is trained)
 // {type: 'save-clip', id}
 // {type: 'cancel', id}                                stops request `id` before its next step
@@ -81,6 +82,7 @@ let alone = '';
 let memory;
 let choice = 'auto';
 let chosenFor = '';
+let precision = 'f32';
 let loaded; // config and weights of the model
 let opened; // {file, name} of the clip
 const cancelled = new Set(); // ids
@@ -171,9 +173,10 @@ const handlers = {
     post({ type: 'model', id, info });
   },
 
-  async backend({ id, choice: chosen, reason = 'You chose it.' }) {
+  async backend({ id, choice: chosen, reason = 'You chose it.', precision: wanted = precision }) {
     session.begin();
     choice = chosen;
+    precision = wanted;
     chosenFor = reason;
     if (!loaded) return;
     await chooseBackend(id);
@@ -248,7 +251,8 @@ async function chooseBackend(id) {
     const { vendor, architecture, description } = await findAdapter();
     const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'an unnamed card';
     const tuning = tuningOf(name, JSON.parse(loaded.config));
-    const measured = await session.use_gpu(loaded.config, loaded.weights, name, choice === 'gpu', await tuning.stored());
+    const half = precision === 'f16';
+    const measured = await session.use_gpu(loaded.config, loaded.weights, name, choice === 'gpu', half, await tuning.stored());
     if (measured) await tuning.store(measured);
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError || error.again) throw error;
@@ -272,7 +276,7 @@ async function findAdapter() {
 // Which kernels were fastest for such a network on this card in this browser, from start to start. Where nothing can be
 // stored (no secure context, no room, not allowed) it is measured again.
 function tuningOf(adapter, { backbone, input_size }) {
-  const place = `tuning?${new URLSearchParams({ adapter, browser: navigator.userAgent, backbone, input_size })}`;
+  const place = `tuning?${new URLSearchParams({ adapter, browser: navigator.userAgent, backbone, input_size, precision })}`;
   const cache = async () => caches.open('motionlens-tuning');
   return {
     stored: async () => {

@@ -20,7 +20,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+// In the backend's precision: weight_f32.wgsl or weight_f16.wgsl stands before all. Sums are f32 in both.
+@group(0) @binding(2) var<storage, read> weight: array<Weight>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
@@ -82,6 +83,8 @@ fn shifted_index(at: vec3u, cell: vec2u, c: u32) -> u32 {
     return select(0u, index + c, index > 0u);
 }
 
+fn weight_at(index: u32) -> vec4f { return vec4f(weight[index]); }
+
 // Of 4 positions (columns of `sums` and `x`): sums + their 4 inputs times those inputs' 4 rows of weights.
 fn accumulate(sums: mat4x4f, x: mat4x4f, w: mat4x4f) -> mat4x4f {
     return mat4x4f(
@@ -97,7 +100,7 @@ fn accumulate_one(sum: vec4f, x: vec4f, w: mat4x4f) -> vec4f {
 // Weights of quad `o` of the outputs in 4 rows from `row` on.
 fn weights_at(row: u32, o: u32) -> mat4x4f {
     let w = row * params.packed + o;
-    return mat4x4f(weight[w], weight[w + params.packed], weight[w + 2u * params.packed], weight[w + 3u * params.packed]);
+    return mat4x4f(weight_at(w), weight_at(w + params.packed), weight_at(w + 2u * params.packed), weight_at(w + 3u * params.packed));
 }
 
 // Writes quad `o` of 4 neighbouring positions out, but for what is beyond the last of either.

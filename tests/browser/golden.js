@@ -17,7 +17,7 @@ const WORKER = `self.onmessage = async ({ data: { folder, file = 'motion_web_bg.
     for (const { config, weights, clips, height, width } of cases) {
       const session = new module.Session();
       session.load_model(config, bytes(weights));
-      if (gpu) await session.use_gpu(config, bytes(weights), 'the card', true);
+      if (gpu) await session.use_gpu(config, bytes(weights), 'the card', true, false);
       found.push(Array.from(await session.logits_of_clips(new Float32Array(bytes(clips).buffer), height, width)));
     }
     self.postMessage(found);

@@ -173,6 +173,13 @@ test('kernels are measured once for a card, and again where the browser stores n
   await visitAgain(true);
 });
 
+test('where the card knows no 16-bit numbers, which were asked for, the CPU runs, and the page says so', async ({ page }) => {
+  await visitSmall(page, '?backend=gpu&precision=f16');
+  await run(page);
+  expect(await ranOn(page)).toMatch(/^CPU/);
+  expect(await why(page)).toContain('knows no 16-bit numbers (shader-f16), which precision f16 needs; use f32');
+});
+
 test('by itself the page measures both, and says what came of it', async ({ page }) => {
   await prepare(page, watchGpu);
   await visitSmall(page);

@@ -34,6 +34,9 @@ pub(crate) struct ModelArgs {
     /// Where the network runs
     #[arg(long, value_enum, default_value_t)]
     pub(crate) backend: BackendName,
+    /// How the graphics card keeps the weights of convolutions; sums are f32 in both
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) precision: PrecisionName,
     /// Weights are made up: a folder needs no more than config.json.
     #[arg(skip)]
     pub(crate) made_up: bool,
@@ -49,6 +52,16 @@ pub(crate) enum BackendName {
     Cpu,
     /// The graphics card, through Vulkan, Metal or DirectX 12
     Gpu,
+}
+
+/// How a graphics card can keep weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PrecisionName {
+    /// As they are
+    #[default]
+    F32,
+    /// In half the bytes, where the card knows 16-bit numbers
+    F16,
 }
 
 /// How correlation becomes displacement, where it is to differ from the model's config.json.
@@ -144,6 +157,10 @@ impl AnyModel {
     /// # Errors
     /// As [`Model::load`], and when the backend that was asked for is not to be had.
     pub(crate) fn load(args: &ModelArgs) -> Result<Self> {
+        ensure!(
+            args.backend != BackendName::Cpu || args.precision == PrecisionName::F32,
+            "--precision f16 is for graphics cards, the processor keeps f32; add --backend gpu, or leave it out"
+        );
         match args.backend {
             BackendName::Cpu => Ok(Self::Cpu(Box::new(Model::load(args, CpuBackend::new())?))),
             #[cfg(feature = "gpu")]

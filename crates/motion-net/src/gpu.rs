@@ -22,6 +22,7 @@ use crate::config::{Estimation, Estimator, SHIFT_DIVISOR, UNIT_LENGTH_EPSILON};
 use crate::{Error, Result};
 pub use conv2d::Conv;
 use device::{Bound, Call, Gpu, failed};
+pub use kernels::Precision;
 use kernels::{
     COMBINE, CONCAT, CORRELATION, CombineParams, ConcatParams, Constants, CorrelationParams, Kernel,
     MATCH_FRAMES, MAX_POOL, MEAN, MatchFramesParams, MaxPoolParams, MeanParams, PEAK, PeakParams,
@@ -131,7 +132,15 @@ impl GpuBackend {
     /// # Errors
     /// [`Error::Backend`] when there is none, or it gives no device.
     pub async fn open(adapter: Option<&str>) -> Result<Self> {
-        let gpu = Gpu::open(adapter).await?;
+        Self::open_with(adapter, Precision::F32).await
+    }
+
+    /// The same, with weights in a precision of one's own choice.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the adapter lacks the precision.
+    pub async fn open_with(adapter: Option<&str>, precision: Precision) -> Result<Self> {
+        let gpu = Gpu::open(adapter, precision).await?;
         let on_processor = gpu.info.device_type == wgpu::DeviceType::Cpu;
         let tuning = Tuning::new(on_processor, gpu.has_subgroups());
         Ok(Self { gpu, tuning })

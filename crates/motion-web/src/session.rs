@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use motion_clip::{Preprocess, Sampling};
 use motion_net::config::{self, Config};
-use motion_net::gpu::Timed;
+use motion_net::gpu::{Precision, Timed};
 use motion_net::{
     Backend, CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, StageMaps, Step, Weights,
 };
@@ -232,7 +232,7 @@ impl Session {
     /// Lets the model run on the graphics card (`adapter` is its name), with WebGPU: always, or only where it is faster
     /// in a small probe on both. A clip begins again.
     ///
-    /// `tuning` is what an earlier call returned, or empty: then the forms of convolution are measured, and what to give
+    /// `half`: the card keeps weights in 16 bits. `tuning` is what an earlier call returned, or empty: then the forms of convolution are measured, and what to give
     /// to the next call is returned. Without it nothing is measured.
     ///
     /// # Errors
@@ -243,13 +243,15 @@ impl Session {
         weights: Vec<u8>,
         adapter: String,
         always: bool,
+        half: bool,
         tuning: Option<String>,
     ) -> Result<Option<String>> {
         self.leave_gpu(String::new())?;
         // Put back once it has worked.
-        let card = match self.card.take() {
+        let precision = if half { Precision::F16 } else { Precision::F32 };
+        let card = match self.card.take().filter(|card| card.precision == precision) {
             Some(card) => card,
-            None => Card::open().await?,
+            None => Card::open(precision).await?,
         };
         let model = self.model_mut()?;
         let began = now();

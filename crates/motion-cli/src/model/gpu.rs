@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use motion_net::gpu::Precision;
 use motion_net::{Backend, CpuBackend, Estimation, GpuBackend, HostTensor};
 
-use super::{AnyModel, Model, ModelArgs};
+use super::{AnyModel, Model, ModelArgs, PrecisionName};
 use crate::output::{self, note};
 use crate::progress::Progress;
 
@@ -20,7 +21,16 @@ const PROBE_SIDE: usize = 64;
 /// # Errors
 /// When there is none, or as [`Model::load`].
 pub(super) fn load(args: &ModelArgs) -> Result<Model<GpuBackend>> {
-    on(args, pollster::block_on(GpuBackend::open(None))?)
+    on(args, open(args)?)
+}
+
+/// The fastest card, with weights in the precision that was asked for.
+fn open(args: &ModelArgs) -> motion_net::Result<GpuBackend> {
+    let precision = match args.precision {
+        PrecisionName::F32 => Precision::F32,
+        PrecisionName::F16 => Precision::F16,
+    };
+    pollster::block_on(GpuBackend::open_with(None, precision))
 }
 
 /// Compiles, runs once, and measures which forms of convolution suit the card where no earlier start did.
@@ -28,7 +38,7 @@ fn on(args: &ModelArgs, backend: GpuBackend) -> Result<Model<GpuBackend>> {
     let model = Model::load(args, backend)?;
     let _progress = Progress::wait(&format!("preparing {}", model.backend.adapter()));
     model.backend.prepare()?;
-    let stored = stored_tuning(&model.backend);
+    let stored = stored_tuning(&model.backend, args.precision);
     if let Some(json) = stored.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
         model.backend.set_tuning(&json);
     }
@@ -44,12 +54,13 @@ fn on(args: &ModelArgs, backend: GpuBackend) -> Result<Model<GpuBackend>> {
 }
 
 /// Where the measurements of this card are kept from start to start.
-fn stored_tuning(backend: &GpuBackend) -> Option<PathBuf> {
+fn stored_tuning(backend: &GpuBackend, precision: PrecisionName) -> Option<PathBuf> {
     let folder = dirs::cache_dir()?.join("motionlens");
     std::fs::create_dir_all(&folder).ok()?;
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name: String = backend.adapter().chars().map(plain).collect();
-    Some(folder.join(format!("gpu-{name}.json")))
+    let precision = if precision == PrecisionName::F16 { "-f16" } else { "" };
+    Some(folder.join(format!("gpu-{name}{precision}.json")))
 }
 
 /// The model on whichever runs a small clip faster; says which, and why.
@@ -58,7 +69,7 @@ fn stored_tuning(backend: &GpuBackend) -> Option<PathBuf> {
 /// As [`Model::load`]; that there is no card is a note.
 pub(super) fn faster(args: &ModelArgs) -> Result<AnyModel> {
     let cpu = Model::load(args, CpuBackend::new())?;
-    let backend = match pollster::block_on(GpuBackend::open(None)) {
+    let backend = match open(args) {
         Ok(backend) => backend,
         Err(error) => {
             note(&format!("running on the processor: {error}"));

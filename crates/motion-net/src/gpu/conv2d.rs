@@ -79,7 +79,7 @@ impl GpuBackend {
             }
         }
         bias.resize(row, 0.0);
-        let conv = Conv { spec, weight: self.gpu.weights(&rows), bias: self.gpu.weights(&bias), packed };
+        let conv = Conv { spec, weight: self.gpu.weights(&rows), bias: self.gpu.numbers(&bias), packed };
         self.announce(&conv);
         Ok(conv)
     }

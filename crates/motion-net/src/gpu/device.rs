@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
 
-use super::kernels::{Constants, Kernel, Pipeline, Pipelines};
+use super::kernels::{Constants, Kernel, Pipeline, Pipelines, Precision};
 use super::lock;
 use super::memory::{HEADER_BYTES, Loan, Memory, Pool, Weights};
 use super::profile::{Profile, Work};
@@ -108,11 +108,17 @@ pub(super) fn failed(message: impl Into<String>) -> Error {
 
 impl Gpu {
     /// The fastest adapter there is, or the one whose name contains `name`.
-    pub(super) async fn open(name: Option<&str>) -> Result<Self> {
+    pub(super) async fn open(name: Option<&str>, precision: Precision) -> Result<Self> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = Self::adapter(&instance, name).await?;
         let info = adapter.get_info();
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
+        if !adapter.features().contains(precision.needs()) {
+            return Err(failed(format!(
+                "the adapter {:?} knows no 16-bit numbers (shader-f16), which precision f16 needs; use f32",
+                info.name
+            )));
+        }
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP | precision.needs();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("motionlens"),
             required_features: adapter.features() & wanted,
@@ -142,7 +148,7 @@ impl Gpu {
             device,
             queue,
             info,
-            pipelines: Pipelines::default(),
+            pipelines: Pipelines::new(precision),
             pool: Arc::default(),
             faults,
             recorded: Mutex::default(),
@@ -228,9 +234,26 @@ impl Gpu {
         Ok(self.pool.make(&self.device, size))
     }
 
-    /// A buffer of weights.
+    /// A convolution's weights, in the precision that its shader expects.
     pub(super) fn weights(&self, values: &[f32]) -> Weights {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
+        match self.pipelines.precision {
+            Precision::F32 => self.numbers(values),
+            Precision::F16 => {
+                // A buffer is at least 16 bytes.
+                let padding = std::iter::repeat_n(0.0, 8_usize.saturating_sub(values.len()));
+                let halves = values.iter().copied().chain(padding).map(half::f16::from_f32);
+                self.constant(&halves.flat_map(half::f16::to_le_bytes).collect::<Vec<u8>>())
+            }
+        }
+    }
+
+    /// Numbers of a layer that stay f32.
+    pub(super) fn numbers(&self, values: &[f32]) -> Weights {
+        self.constant(bytemuck::cast_slice(values))
+    }
+
+    /// A buffer that stays as it is.
+    fn constant(&self, bytes: &[u8]) -> Weights {
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("weights"),
             size: bytes.len() as u64,

@@ -24,6 +24,34 @@ pub(super) struct Kernel {
     needs: wgpu::Features,
 }
 
+/// How the weights of convolutions are kept on the card. What is computed with them is f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// In half the bytes, rounded to 11 bits, where the adapter has `shader-f16`.
+    F16,
+}
+
+impl Precision {
+    /// What stands before every shader.
+    fn head(self) -> &'static str {
+        match self {
+            Self::F32 => include_str!("../../../../shaders/parts/weight_f32.wgsl"),
+            Self::F16 => include_str!("../../../../shaders/parts/weight_f16.wgsl"),
+        }
+    }
+
+    /// What the adapter must have for it.
+    pub(super) fn needs(self) -> wgpu::Features {
+        match self {
+            Self::F32 => wgpu::Features::empty(),
+            Self::F16 => wgpu::Features::SHADER_F16,
+        }
+    }
+}
+
 /// The numbers of a shader, as the host has them, with the name and offset of each.
 macro_rules! params {
     ($($params:ident { $($field:ident: $type:ty),* })*) => {
@@ -116,12 +144,17 @@ type Key = (&'static str, Constants);
 /// What has been compiled, and what will be needed.
 #[derive(Default)]
 pub(super) struct Pipelines {
+    pub(super) precision: Precision,
     modules: Mutex<HashMap<&'static str, wgpu::ShaderModule>>,
     made: Mutex<HashMap<Key, Pipeline>>,
     announced: Mutex<Vec<(&'static Kernel, Constants)>>,
 }
 
 impl Pipelines {
+    pub(super) fn new(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
+    }
+
     /// A pipeline that will be needed; [`Self::make_announced`] makes it.
     pub(super) fn announce(&self, kernel: &'static Kernel, constants: Constants) {
         let mut announced = lock(&self.announced);
@@ -157,7 +190,10 @@ impl Pipelines {
         if let Some(made) = lock(&self.made).get(&key) {
             return made.clone();
         }
-        let module = lock(&self.modules).entry(kernel.name).or_insert_with(|| kernel.module(device)).clone();
+        let module = lock(&self.modules)
+            .entry(kernel.name)
+            .or_insert_with(|| kernel.module(device, self.precision))
+            .clone();
         let pipeline = kernel.pipeline(device, &module, constants);
         lock(&self.made).insert(key, pipeline.clone());
         pipeline
@@ -165,10 +201,15 @@ impl Pipelines {
 }
 
 impl Kernel {
-    fn module(&self, device: &wgpu::Device) -> wgpu::ShaderModule {
+    /// All of its source.
+    fn text(&self, precision: Precision) -> String {
+        format!("{}{}", precision.head(), self.source)
+    }
+
+    fn module(&self, device: &wgpu::Device, precision: Precision) -> wgpu::ShaderModule {
         device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
-            source: wgpu::ShaderSource::Wgsl(self.source.into()),
+            source: wgpu::ShaderSource::Wgsl(self.text(precision).into()),
         })
     }
 
@@ -225,14 +266,16 @@ mod tests {
     use super::*;
     use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-    fn parsed(kernel: &Kernel) -> naga::Module {
-        naga::front::wgsl::parse_str(kernel.source)
-            .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(kernel.source)))
+    fn parsed(kernel: &Kernel, precision: Precision) -> naga::Module {
+        let text = kernel.text(precision);
+        naga::front::wgsl::parse_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {}", kernel.name, error.emit_to_string(&text)))
     }
 
     fn check(module: &naga::Module, needs: wgpu::Features) -> Result<(), String> {
         let mut capabilities = Capabilities::empty();
         capabilities.set(Capabilities::SUBGROUP, needs.contains(wgpu::Features::SUBGROUP));
+        capabilities.set(Capabilities::SHADER_FLOAT16, needs.contains(wgpu::Features::SHADER_F16));
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         validator.validate(module).map(|_| ()).map_err(|error| format!("{error:?}"))
     }
@@ -248,28 +291,29 @@ mod tests {
         let mut known: Vec<&str> = ALL.iter().map(|kernel| kernel.name).collect();
         known.sort_unstable();
         assert_eq!(files, known);
-        for kernel in ALL {
-            let module = parsed(kernel);
-            check(&module, kernel.needs).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+        for (kernel, precision) in ALL.iter().flat_map(|k| [(k, Precision::F32), (k, Precision::F16)]) {
+            let module = parsed(kernel, precision);
+            let needs = kernel.needs | precision.needs();
+            check(&module, needs).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
             assert!(module.entry_points.iter().any(|entry| entry.name == kernel.name), "{}", kernel.name);
         }
     }
 
     #[test]
     fn a_spoilt_shader_is_noticed() {
-        let source = MEAN.source.replace("var sum = vec4f();", "var sum = 0u;");
-        assert_ne!(source, MEAN.source);
+        let source = MEAN.text(Precision::F32).replace("var sum = vec4f();", "var sum = 0u;");
+        assert_ne!(source, MEAN.text(Precision::F32));
         let spoilt = naga::front::wgsl::parse_str(&source);
         assert!(spoilt.is_err() || check(&spoilt.unwrap(), MEAN.needs).is_err());
         // Nor may a shader use what its host does not ask for.
-        assert!(check(&parsed(&CONV2D_SUBGROUP), wgpu::Features::empty()).is_err());
+        assert!(check(&parsed(&CONV2D_SUBGROUP, Precision::F32), wgpu::Features::empty()).is_err());
     }
 
     /// The host's numbers lie where the shader reads them, and its buffers are bound as the host binds them.
     #[test]
     fn hosts_and_shaders_agree() {
         for kernel in ALL {
-            let module = parsed(kernel);
+            let module = parsed(kernel, Precision::F32);
             let mut bindings: Vec<(u32, bool, bool)> = Vec::new();
             for (_, variable) in module.global_variables.iter() {
                 let Some(binding) = &variable.binding else { continue };

@@ -158,7 +158,8 @@ impl GpuBackend {
     fn tuned_for(&self) -> String {
         let mut hasher = std::hash::DefaultHasher::new();
         (CONV2D.source, CONV2D_TILED.source, CONV2D_SUBGROUP.source).hash(&mut hasher);
-        format!("{}, shaders {:016x}", self.adapter(), hasher.finish())
+        let precision = self.gpu.pipelines.precision;
+        format!("{}, weights {precision:?}, shaders {:016x}", self.adapter(), hasher.finish())
     }
 
     /// Measures every form of convolution for the shapes that have run (or were rehearsed) so far and were not measured

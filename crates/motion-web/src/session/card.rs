@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use motion_clip::Preprocess;
 use motion_net::GpuBackend;
-use motion_net::gpu::{Pixels, ViewPlan};
+use motion_net::gpu::{Pixels, Precision, ViewPlan};
 use wasm_bindgen::prelude::*;
 use web_sys::{ImageBitmap, OffscreenCanvas, OffscreenCanvasRenderingContext2d};
 
@@ -20,6 +20,7 @@ type Planned = ([usize; 2], Preprocess, ViewPlan);
 #[derive(Clone)]
 pub(super) struct Card {
     pub(super) backend: Rc<GpuBackend>,
+    pub(super) precision: Precision,
     /// What it draws arrives. Some browsers show nothing and say nothing.
     pub(super) draws: bool,
     /// Frames can be copied to it; until it is found that they cannot.
@@ -28,19 +29,25 @@ pub(super) struct Card {
 }
 
 impl Card {
-    pub(super) async fn open() -> Result<Self> {
-        let mut backend = GpuBackend::open(None).await?;
+    pub(super) async fn open(precision: Precision) -> Result<Self> {
+        let mut backend = GpuBackend::open_with(None, precision).await?;
         let mut copies = true;
         let draws = match draws(&backend).await {
             Ok(draws) => draws,
             // Browsers without a graphics system of their own lose the card over that: it is for numbers alone.
             Err(_) => {
-                backend = GpuBackend::open(None).await?;
+                backend = GpuBackend::open_with(None, precision).await?;
                 copies = false;
                 false
             }
         };
-        Ok(Self { backend: Rc::new(backend), draws, copies: Rc::new(Cell::new(copies)), plan: Rc::default() })
+        Ok(Self {
+            backend: Rc::new(backend),
+            precision,
+            draws,
+            copies: Rc::new(Cell::new(copies)),
+            plan: Rc::default(),
+        })
     }
 
     pub(super) fn copies(&self) -> bool {

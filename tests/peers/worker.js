@@ -52,8 +52,9 @@ const runtimes = {
         return dispatches.slice(dispatches.length / 2).map(({ name, dur, args }) => {
           // A node that the optimizer has changed has a number behind its name.
           const [node, operation] = name.split('&');
-          const layer = known[node.replace(/_token_\d+$/, '')] ?? { kernel: operation, shape: args.shapes };
-          return { ...layer, ms: dur / 1000 };
+          const layer = known[node.replace(/_token_\d+$/, '')];
+          if (!layer && operation === 'Conv') throw new Error(`onnxruntime-web ran a convolution ${node}, expected one of layers.json`);
+          return { ...(layer ?? { kernel: operation, shape: args.shapes }), ms: dur / 1000 };
         });
       },
     };

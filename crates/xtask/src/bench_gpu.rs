@@ -64,7 +64,8 @@ pub(crate) fn bench_gpu(options: &Options) -> Result<()> {
 
 /// The program, a configuration for each network (their weights are made up), and a script. Gives the bytes of all.
 fn assemble(folder: &Path, runs: u16) -> Result<u64> {
-    succeed(&mut cargo(&["build", "--release", "--package", "motion-cli"])?)?;
+    // All programs, as everything else here builds them: one alone would compile its dependencies anew.
+    succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
     if folder.exists() {
         std::fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
     }

@@ -1,5 +1,5 @@
 //! Where a network's time goes on WebGPU. In: every dispatch of a run, ours and the peer's. Out: how long each kind of
-//! layer takes, and the largest layers.
+//! layer takes, and the largest layers; and what a motion module adds.
 
 use super::contestant::Contestant;
 use super::{Engine, Network, name, report};
@@ -29,6 +29,14 @@ pub(super) struct Layers {
     all: Times,
     kinds: BTreeMap<String, Times>,
     layers: BTreeMap<String, Times>,
+    module: Module,
+}
+
+/// What MSNet does beyond its backbone, and how long both took in one run.
+#[derive(Default, Serialize)]
+struct Module {
+    kernels_ms: BTreeMap<String, f64>,
+    backbone_ms: f64,
 }
 
 #[derive(Clone, Copy, Default, Serialize)]
@@ -60,12 +68,20 @@ impl Layers {
             let contestant = contestants.iter_mut().find(|contestant| contestant.engine == engine);
             contestant.with_context(|| format!("{} takes no part", engine.title()))?.dispatches()
         };
-        Ok(Self::new(network, peer, &of(Engine::MotionLens)?, &of(peer)?))
+        let (ours, theirs) = (of(Engine::MotionLens)?, of(peer)?);
+        let module = Module::beyond(&ours, &of(Engine::MsNet)?);
+        Ok(Self { module, ..Self::new(network, peer, &ours, &theirs) })
     }
 
     fn new(network: Network, peer: Engine, ours: &[Dispatch], theirs: &[Dispatch]) -> Self {
-        let mut found =
-            Self { network, peer, all: Times::default(), kinds: BTreeMap::new(), layers: BTreeMap::new() };
+        let mut found = Self {
+            network,
+            peer,
+            all: Times::default(),
+            kinds: BTreeMap::new(),
+            layers: BTreeMap::new(),
+            module: Module::default(),
+        };
         let all = ours.iter().map(|dispatch| (dispatch, true));
         for (dispatch, ours) in all.chain(theirs.iter().map(|dispatch| (dispatch, false))) {
             let layer = dispatch.layer();
@@ -79,7 +95,7 @@ impl Layers {
         found
     }
 
-    /// Kinds, their sum, and the largest layers.
+    /// Kinds, their sum, the largest layers, and the motion module with its largest kernel.
     fn lines(&self) -> Vec<[String; 5]> {
         let mut largest: Vec<_> = self.layers.iter().collect();
         largest.sort_by(|(_, a), (_, b)| b.ours_ms.total_cmp(&a.ours_ms));
@@ -88,7 +104,34 @@ impl Layers {
         let layers = largest.into_iter().take(LARGEST);
         let layers =
             layers.map(|(layer, times)| times.line(self.network, &format!("{} x {layer}", times.count)));
-        kinds.chain([sum]).chain(layers).collect()
+        kinds.chain([sum]).chain(layers).chain(self.module.lines(self.network)).collect()
+    }
+}
+
+impl Module {
+    fn beyond(backbone: &[Dispatch], msnet: &[Dispatch]) -> Self {
+        let (mut found, mut left) = (Self::default(), backbone.to_vec());
+        for Dispatch { kernel, shape, ms } in msnet {
+            match left.iter().position(|other| (&other.kernel, &other.shape) == (kernel, shape)) {
+                Some(index) => {
+                    left.swap_remove(index);
+                    found.backbone_ms += ms;
+                }
+                None => *found.kernels_ms.entry(kernel.clone()).or_default() += ms,
+            }
+        }
+        found
+    }
+
+    fn lines(&self, network: Network) -> Vec<[String; 5]> {
+        let line = |what: &str, ms: f64| {
+            let backbone = format!("its backbone {:.1}", self.backbone_ms);
+            [name(&network), what.to_owned(), format!("{ms:.1}"), backbone, ratio(ms, self.backbone_ms)]
+        };
+        let largest = self.kernels_ms.iter().max_by(|(_, a), (_, b)| a.total_cmp(b));
+        let Some((kernel, ms)) = largest else { return Vec::new() };
+        let all = self.kernels_ms.values().sum();
+        vec![line("the motion module", all), line(&format!("the motion module's {kernel}"), *ms)]
     }
 }
 
@@ -103,11 +146,13 @@ impl Times {
     }
 
     fn line(&self, network: Network, what: &str) -> [String; 5] {
-        let ratio = self.ours_ms / self.peer_ms;
-        let ratio = if ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() };
         let [ours, peer] = [self.ours_ms, self.peer_ms].map(|ms| format!("{ms:.1}"));
-        [name(&network), what.to_owned(), ours, peer, ratio]
+        [name(&network), what.to_owned(), ours, peer, ratio(self.ours_ms, self.peer_ms)]
     }
+}
+
+fn ratio(ours_ms: f64, other_ms: f64) -> String {
+    if other_ms > 0.0 { format!("{:.2}", ours_ms / other_ms) } else { "–".to_owned() }
 }
 
 /// The networks' layers as a table; empty where WebGPU took no part.
@@ -139,7 +184,12 @@ mod tests {
             dispatch("depthwise", "3x3/1 64 to 64 at 8x56x56", 8.0),
             dispatch("Slice", "inputs[0] = {1,8,24,56,56} outputs[0] = {1,8,18,56,56} ", 1.0),
         ];
-        let found = Layers::new(Network::TsmResNet18, Engine::OnnxRuntimeWeb, &ours, &peer);
+        let mut found = Layers::new(Network::TsmResNet18, Engine::OnnxRuntimeWeb, &ours, &peer);
+        let module = [
+            dispatch("match_frames", "7x28x28x32, patch 15", 2.0),
+            dispatch("depthwise", ours[3].shape.as_str(), 0.5),
+        ];
+        found.module = Module::beyond(&ours, &[&ours[..], &module].concat());
         let lines: Vec<String> = found.lines().iter().map(|line| line[1..].join("; ")).collect();
         assert_eq!(
             lines,
@@ -151,6 +201,8 @@ mod tests {
                 "1 x 3x3/2 64 to 128 at 8x56x56; 5.0; 0.0; –",
                 "1 x depthwise 3x3/1 64 to 64 at 8x56x56; 4.0; 8.0; 0.50",
                 "2 x 3x3/1 64 to 64 at 8x56x56; 3.0; 6.0; 0.50",
+                "the motion module; 2.5; its backbone 12.5; 0.20",
+                "the motion module's match_frames; 2.0; its backbone 12.5; 0.16",
             ]
         );
     }

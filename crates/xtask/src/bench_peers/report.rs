@@ -143,7 +143,8 @@ pub(super) fn report(rows: &[Row], layers: &[Layers], setup: &Setup, options: &O
              dispatch by the adapter’s own clock: ours by timestamp queries, onnxruntime-web’s by its profiler. A layer \
              is all dispatches of it, and the number before it how many of its kind there are. Ours adds bias and \
              residual, cuts off and shifts in time where it convolves; onnxruntime-web adds residuals and shifts in \
-             time apart, which is in the rest.\n\n{layers_table}",
+             time apart, which is in the rest. A motion module is beside its own backbone, in the same \
+             run.\n\n{layers_table}",
             setup.machine.text()
         );
         write(&docs.join("bench-peers.md"), &text)?;

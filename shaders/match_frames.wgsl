@@ -42,34 +42,48 @@ var<workgroup> places: array<u32, 64>;
 // Of each invocation: sum of the softmax's terms, of those times dx, times dy.
 var<workgroup> sums: array<vec3f, 64>;
 
+// Neighbours of a line that an invocation takes at a time.
+const RUN = 5u;
+// The Gaussian along one axis, at each distance.
+var<workgroup> near: array<f32, PATCH>;
+
 fn correlate(line: u32, column: u32, local: u32) {
     let last = params.width - 1u;
     let start = (line * params.width + min(vec4u(column, column + 1u, column + 2u, column + 3u), vec4u(last))) * params.channels;
     let columns = PATCH + POSITIONS - 1u;
-    for (var i = local; i < PATCH * columns; i += 64u) {
-        let dy = i / columns;
+    let runs = (columns + RUN - 1u) / RUN;
+    for (var i = local; i < PATCH * runs; i += 64u) {
+        let dy = i / runs;
+        // What is below 0 has wrapped around and is large.
         let y = line % params.height + dy - PATCH / 2u;
-        let x = column + i % columns - PATCH / 2u;
-        // Four positions' dot products with one neighbour; outside they stay 0. Below 0 has wrapped around.
-        var dots = vec4f();
-        if y < params.height && x < params.width {
-            let goal = ((line / params.height * params.height + y) * params.width + x) * params.channels;
-            for (var c = 0u; c < params.channels; c++) {
-                let other = second[goal + c];
-                dots.x += dot(first[start.x + c], other);
-                if POSITIONS > 1u {
-                    dots.y += dot(first[start.y + c], other);
-                    dots.z += dot(first[start.z + c], other);
-                    dots.w += dot(first[start.w + c], other);
-                }
+        let x = column + i % runs * RUN - PATCH / 2u;
+        // Dot products of 4 positions with RUN neighbours: a value that is loaded is used for RUN or for 4 of them.
+        var dots: array<vec4f, RUN>;
+        if y < params.height {
+            let row = (line / params.height * params.height + y) * params.width;
+            // Outside any will do, for 0 is written there.
+            let goal = (row + min(vec4u(x, x + 1u, x + 2u, x + 3u), vec4u(last))) * params.channels;
+            let goal4 = (row + min(x + 4u, last)) * params.channels;
+            var a = vec4f(); var b = vec4f(); var c = vec4f(); var d = vec4f(); var e = vec4f();
+            for (var q = 0u; q < params.channels; q++) {
+                let mine = mat4x4f(first[start.x + q], first[start.y + q], first[start.z + q], first[start.w + q]);
+                a += second[goal.x + q] * mine;
+                b += second[goal.y + q] * mine;
+                c += second[goal.z + q] * mine;
+                d += second[goal.w + q] * mine;
+                e += second[goal4 + q] * mine;
+            }
+            dots = array<vec4f, RUN>(a, b, c, d, e);
+        }
+        for (var k = 0u; k < RUN; k++) {
+            let inside = y < params.height && x + k < params.width;
+            let found = select(vec4f(), max(dots[k], vec4f()), inside);
+            for (var p = 0u; p < POSITIONS; p++) {
+                let dx = i % runs * RUN + k - p;
+                if dx < PATCH { scores[p * AREA + dy * PATCH + dx] = found[p]; }
             }
         }
-        for (var p = 0u; p < POSITIONS; p++) {
-            let dx = i % columns - p;
-            if dx < PATCH { scores[p * AREA + dy * PATCH + dx] = max(dots[p], 0f); }
-        }
     }
-    workgroupBarrier();
 }
 
 fn score(team: u32, position: u32, p: u32) -> f32 {
@@ -87,7 +101,9 @@ fn match_frames(
     let id = min(group.y * groups.x + group.x, params.groups - 1u);
     let line = id / params.line_groups;
     let column = id % params.line_groups * POSITIONS;
+    for (var d = local; d < PATCH; d += 64u) { near[d] = exp(-params.falloff * f32(d * d)); }
     if FUSED { correlate(line, column, local); }
+    workgroupBarrier();
 
     let team = local / TEAM;
     let position = line * params.width + min(column + team, params.width - 1u);
@@ -99,41 +115,31 @@ fn match_frames(
     }
     largest[local] = best;
     places[local] = place;
-    for (var half = TEAM / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        let other = local + half;
-        if local % TEAM < half {
-            let same = largest[other] == largest[local] && places[other] < places[local];
-            if largest[other] > largest[local] || same {
-                largest[local] = largest[other];
-                places[local] = places[other];
-            }
+    workgroupBarrier();
+    // Each of the team looks at what all have found: that takes one barrier, where halving the team takes many.
+    for (var other = team * TEAM; other < (team + 1u) * TEAM; other++) {
+        let same = largest[other] == best && places[other] < place;
+        if largest[other] > best || same {
+            best = largest[other];
+            place = places[other];
         }
     }
-    workgroupBarrier();
-    best = largest[team * TEAM];
-    place = places[team * TEAM];
 
     let radius = f32(PATCH / 2u);
-    let match_x = f32(place % PATCH);
-    let match_y = f32(place / PATCH);
+    let match_at = vec2i(vec2u(place % PATCH, place / PATCH));
     var sum = vec3f();
     for (var p = local % TEAM; p < AREA; p += TEAM) {
-        let x = f32(p % PATCH);
-        let y = f32(p / PATCH);
-        let distance = (x - match_x) * (x - match_x) + (y - match_y) * (y - match_y);
-        let near = exp(-params.falloff * distance);
+        let at = vec2u(p % PATCH, p / PATCH);
+        let distance = abs(vec2i(at) - match_at);
         // The Gaussian is 1 at the best match, so that nothing exceeds its score.
-        let weight = exp((near * score(team, position, p) - best) * params.sharpness);
-        sum += weight * vec3f(1f, x - radius, y - radius);
+        let weight = exp((near[distance.x] * near[distance.y] * score(team, position, p) - best) * params.sharpness);
+        sum += weight * vec3f(1f, vec2f(at) - radius);
     }
     sums[local] = sum;
-    for (var half = TEAM / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if local % TEAM < half { sums[local] += sums[local + half]; }
-    }
+    workgroupBarrier();
     if local % TEAM != 0u || column + team >= params.width { return; }
-    displacement[position] = vec4f(sums[local].yz / sums[local].x / radius, 0f, 0f);
+    for (var other = local + 1u; other < local + TEAM; other++) { sum += sums[other]; }
+    displacement[position] = vec4f(sum.yz / sum.x / radius, 0f, 0f);
     confidence[position] = vec4f(best, 0f, 0f, 0f);
     argmax[position] = vec4f(f32(place), 0f, 0f, 0f);
 }

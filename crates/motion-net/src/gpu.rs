@@ -604,8 +604,9 @@ impl Backend for GpuBackend {
     ) -> Result<Match<GpuTensor>> {
         estimation.check()?;
         pair("match_frames", first, second)?;
-        // Scores of each position, and 24 bytes of each of the 64 invocations.
-        let needed = |positions: usize| 4 * positions * estimation.patch.pow(2) + 24 * WORKGROUP;
+        // Scores of each position, the Gaussian, and 24 bytes of each of the 64 invocations.
+        let patch = estimation.patch;
+        let needed = |positions: usize| 4 * (positions * patch + 1) * patch + 24 * WORKGROUP;
         match [4, 1].into_iter().find(|positions| needed(*positions) <= self.gpu.workgroup_memory()) {
             Some(positions) => self.search([first, second], estimation, true, positions),
             // A window so large that not even one fits: through memory.

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { logitsOf, networks } from './golden.js';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  BUILDS, choose, demoFile, expect, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, state, test, visit, watch, watchGpu,
-  withGraphics, withWebGpu,
+  BUILDS, choose, demoFile, expect, MODEL, NO_THREADS, replaceWorker, savedResults, scratch, sharedFiles, state, test, visit, watch,
+  watchGpu, withGraphics, withWebGpu,
 } from './support.js';
 
 test.use({ launchOptions: withGraphics });
@@ -107,6 +107,19 @@ for (const [count, name] of BUILDS) {
     expect(await why(page)).toBe('You chose it.');
   });
 }
+
+test('a developers’ clip runs wholly on WebGPU, with the numbers of the CPU', async ({ page }) => {
+  const file = sharedFiles('clips').find((name) => name.endsWith('person_walks_in.mp4'));
+  test.skip(!file, 'skipped: the developers’ clips are not here');
+  const seen = kinds(page);
+  await prepare(page, watchGpu + KINDS);
+  const folder = await visitSmall(page, '?backend=gpu');
+  await choose(page, file);
+  await state(page, 'result');
+  expect(await ranOn(page)).toMatch(/^WebGPU · /);
+  expect(seen).toEqual({ 'by the card': 8 + 7 + 7 });
+  await expectTheCpusNumbers(page, folder);
+});
 
 // The browser makes colours of a decoded frame in two ways, which differ by rounding.
 test('from the decoder to the page nothing passes the processor, and the frames are the same', async ({ page }) => {

@@ -103,11 +103,14 @@ fn the_graphics_card_gives_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let (model, clip) = (model(folder.path()), folder.path().join("clip.safetensors"));
     write_clip(&clip, "clip", &[2, 4, 3, 64, 96]);
-    let on = |backend: &str| {
-        let out = folder.path().join(format!("{backend}.safetensors"));
+    let in_precision = |backend: &str, precision: &str| {
+        let out = folder.path().join(format!("{backend}-{precision}.safetensors"));
         let args = ["forward", "--model", arg(&model), "--clip", arg(&clip), "--out", arg(&out), "--json"];
-        (run(&[&args[..], &["--backend", backend]].concat()), out)
+        (run(&[&args[..], &["--backend", backend, "--precision", precision]].concat()), out)
     };
+    let on = |backend: &str| in_precision(backend, "f32");
+    let (ran, _) = in_precision("cpu", "f16");
+    assert!(ran.code != Some(0) && ran.stderr.contains("add --backend gpu"), "{}", ran.stderr);
     let (ran, out) = on("gpu");
     if ran.stderr.contains("no graphics adapter") {
         assert!(ran.code != Some(0) && ran.stderr.contains("--backend cpu"), "{}", ran.stderr);
@@ -131,6 +134,15 @@ fn the_graphics_card_gives_the_same() {
     let (ran, _) = on("auto");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stderr.contains("a small clip takes"), "{}", ran.stderr);
+    // Weights rounded to 11 bits: near, but not the same. Not every card knows such numbers.
+    let (ran, out) = in_precision("gpu", "f16");
+    if ran.code != Some(0) {
+        return assert!(ran.stderr.contains("shader-f16") && !out.exists(), "{}", ran.stderr);
+    }
+    let (halves, logits) = (read(&out), &on_cpu["logits"].data);
+    let largest = logits.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
+    let apart = halves["logits"].data.iter().zip(logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart > 0.0 && apart < 0.05 * largest, "{apart} of {largest}");
 }
 
 #[test]

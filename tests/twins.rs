@@ -17,8 +17,20 @@ use motionlens_tests::{async_test, gpu, now, say};
 const TOLERANCE: f32 = 2e-5;
 
 fn judge(report: &mut Report, kind: &str, case: &str, twin: &HostTensor, found: &HostTensor) {
+    judge_within(TOLERANCE, report, kind, case, twin, found);
+}
+
+/// The same with another tolerance, relative to the largest value.
+fn judge_within(
+    tolerance: f32,
+    report: &mut Report,
+    kind: &str,
+    case: &str,
+    twin: &HostTensor,
+    found: &HostTensor,
+) {
     let largest = twin.data.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
-    report.add(kind, case, compare(found, twin, TOLERANCE * largest, |_| false));
+    report.add(kind, case, compare(found, twin, tolerance * largest, |_| false));
 }
 
 /// Evaluates `$run`, a `Result` of a tensor, with `$b` as either backend, and compares.
@@ -461,9 +473,8 @@ async fn weights_in_half_the_bytes() {
             let found = read(convolve(&b, spec, size, None, true)).await;
             let cpu = CpuBackend::new();
             let twin = cpu.read(&convolve(&cpu, spec, size, None, true).unwrap()).await.unwrap();
-            let largest = twin.data.iter().fold(1.0_f32, |most, v| most.max(v.abs()));
             let (kind, case) = (format!("conv2d {form:?}, f16"), format!("{spec:?} at {size:?}"));
-            report.add(&kind, &case, compare(&found, &twin, HALF * largest, |_| false));
+            judge_within(HALF, &mut report, &kind, &case, &twin, &found);
             // It is another number where more than one product is added up: f16 was used.
             assert!(found.data != twin.data || spec.input == 1, "{case}");
         }

@@ -40,8 +40,8 @@ const cores = (count) => `Object.defineProperty(navigator, 'hardwareConcurrency'
 const ranOn = (page) => page.locator('#run-facts').textContent();
 const why = (page) => page.locator('#backend-why').textContent();
 
-async function run(page) {
-  await choose(page, demoFile);
+async function run(page, file = demoFile) {
+  await choose(page, file);
   await state(page, 'result');
   console.log(`${await ranOn(page)}: ${await why(page)}`);
 }
@@ -114,8 +114,7 @@ test('a developers’ clip runs wholly on WebGPU, with the numbers of the CPU', 
   const seen = kinds(page);
   await prepare(page, watchGpu + KINDS);
   const folder = await visitSmall(page, '?backend=gpu');
-  await choose(page, file);
-  await state(page, 'result');
+  await run(page, file);
   expect(await ranOn(page)).toMatch(/^WebGPU · /);
   expect(seen).toEqual({ 'by the card': 8 + 7 + 7 });
   await expectTheCpusNumbers(page, folder);

@@ -1,5 +1,6 @@
 // How the browser tests run: one Chromium after another, against the page as `cargo xtask serve` serves it.
 import { defineConfig } from '@playwright/test';
+import { QUIET } from '../chromium.mjs';
 import { xtask } from './xtask.js';
 
 export default defineConfig({
@@ -15,7 +16,7 @@ export default defineConfig({
     viewport: { width: 1280, height: 800 },
     launchOptions: {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      args: QUIET,
     },
   },
   webServer: {

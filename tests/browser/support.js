@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { QUIET, SWIFTSHADER, SWIFTSHADER_GRAPHICS } from '../chromium.mjs';
 import config from './playwright.config.js';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -44,20 +45,9 @@ export async function visit(page, url = process.env.MOTIONLENS_URL) {
   await expect(page.locator('#model-name')).toHaveText(/net/);
 }
 
-// Chromium with WebGPU, on a graphics card that is a program.
-export const withWebGpu = {
-  ...launchOptions,
-  args: [...launchOptions.args, '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
-};
-
-// The same with the rest of the browser on SwiftShader, too: only so do pictures go to WebGPU and come from it.
-export const withGraphics = {
-  ...launchOptions,
-  args: [
-    ...withWebGpu.args, '--use-vulkan=swiftshader', '--enable-features=Vulkan', '--use-angle=swiftshader', '--ignore-gpu-blocklist',
-    '--enable-unsafe-swiftshader',
-  ],
-};
+// Chromium with WebGPU, and with graphics of its own.
+export const withWebGpu = { ...launchOptions, args: [...QUIET, ...SWIFTSHADER] };
+export const withGraphics = { ...launchOptions, args: [...QUIET, ...SWIFTSHADER_GRAPHICS] };
 
 // What a worker does first where WebGPU runs: errors that nobody caught become errors in the console, which no test may leave behind.
 export const watchGpu = `{

@@ -229,24 +229,26 @@ impl<B: Backend> Model<B> {
     /// # Errors
     /// When it does not fit in memory.
     pub(crate) fn clip<'a>(&self, views: impl IntoIterator<Item = &'a Frame>) -> Result<HostTensor> {
-        // Resizing a view to its own size changes nothing: what is left is to normalise.
-        let side = self.preprocess.input_size;
-        let normalise = Preprocess { resize: [side, side], ..self.preprocess.clone() };
         let views: Vec<Frame> = views.into_iter().cloned().collect();
-        let clip = normalise.clip(&views)?;
+        let clip = self.preprocess.clip_of_views(&views)?;
         let [t, height, width, channels] = clip.shape;
         Ok(HostTensor::new([1, t, height, width, channels], clip.data)?)
     }
 
-    /// Runs one clip `[1, T, H, W, 3]`: to the end, or only up to and with a stage.
+    /// Runs one clip `[1, T, H, W, 3]` to the end.
     ///
     /// # Errors
     /// When the clip does not fit the network or the backend fails.
-    pub(crate) fn run(
+    pub(crate) fn run(&self, clip: &HostTensor, estimation: &Estimation) -> Result<Run<B::Tensor>> {
+        self.run_while(clip, estimation, |_, _| Ok(true))
+    }
+
+    /// Runs one clip as long as `goes_on` says so, which is asked after every step.
+    fn run_while(
         &self,
         clip: &HostTensor,
         estimation: &Estimation,
-        upto: Option<usize>,
+        mut goes_on: impl FnMut(&Pass<B::Tensor>, Step) -> Result<bool>,
     ) -> Result<Run<B::Tensor>> {
         if let &[_, t, height, width, _] = clip.shape.as_slice() {
             ensure!(
@@ -264,7 +266,7 @@ impl<B: Backend> Model<B> {
             };
             times.push((name.to_owned(), begun.elapsed()));
             begun = Instant::now();
-            if matches!(step, Step::Stage { index, .. } if Some(index) == upto) {
+            if !goes_on(&pass, step)? {
                 break;
             }
         }
@@ -280,27 +282,38 @@ impl<B: Backend> Model<B> {
         self.read(logits)
     }
 
-    /// The maps of a stage that the pass over this clip has run: those of its module, or a probe where it has none.
+    /// The maps of these stages, which ascend: those of their modules, or probes where they have none. The network runs
+    /// as far as the last of them.
     ///
     /// # Errors
-    /// When the backend fails.
+    /// As [`Self::run`].
     pub(crate) fn maps(
         &self,
         clip: &HostTensor,
-        pass: &Pass<B::Tensor>,
-        stage: usize,
+        stages: &[usize],
         estimation: &Estimation,
-    ) -> Result<StageMaps> {
+    ) -> Result<Vec<StageMaps>> {
+        let mut all = Vec::new();
+        self.run_while(clip, estimation, |pass, step| {
+            if let Step::Stage { index, .. } = step
+                && stages.contains(&index)
+            {
+                all.push(self.stage_maps(pass, index, estimation)?);
+            }
+            Ok(all.len() < stages.len())
+        })?;
+        Ok(all)
+    }
+
+    /// The maps of the stage that has just run.
+    fn stage_maps(&self, pass: &Pass<B::Tensor>, stage: usize, estimation: &Estimation) -> Result<StageMaps> {
         let name = self.net.stage_names().nth(stage).context("no such stage")?;
         let probe;
         let found = match pass.motion(stage) {
             Some(motion) => &motion.forward,
             None => {
-                let features = match pass.features(stage) {
-                    Some(features) => features.clone(),
-                    None => self.net.features(&self.backend, clip, stage, estimation)?,
-                };
-                probe = self.net.probe(&self.backend, &features, pass.frames, estimation)?;
+                let features = pass.features(stage).context("the pass has left this stage behind")?;
+                probe = self.net.probe(&self.backend, features, pass.frames, estimation)?;
                 &probe
             }
         };

@@ -95,6 +95,15 @@ impl Preprocess {
         Ok(Clip { shape: [frames.len(), size, size, 3], data })
     }
 
+    /// The same of what [`Preprocess::view`] has made of the frames already: what is left is to normalise.
+    ///
+    /// # Errors
+    /// As [`Preprocess::clip`].
+    pub fn clip_of_views(&self, views: &[Frame]) -> Result<Clip> {
+        // Resizing a view to its own size changes nothing.
+        Preprocess { resize: [self.input_size; 2], ..self.clone() }.clip(views)
+    }
+
     /// How the pixels of a `source_width` x `source_height` frame lie under the input and its maps.
     ///
     /// Sizes that [`Preprocess::view`] calls errors count as the nearest possible ones here.
@@ -170,6 +179,14 @@ mod tests {
             }
         }
         assert!(same.passes(0, 5).is_err());
+    }
+
+    #[test]
+    fn a_clip_of_views_is_the_clip_of_their_frames() {
+        let small = Preprocess { resize: [12, 16], input_size: 8, ..Preprocess::default() };
+        let frames = [frame(97, 55), frame(16, 12)];
+        let views = frames.each_ref().map(|frame| small.view(frame).unwrap());
+        assert_eq!(small.clip_of_views(&views), small.clip(&frames));
     }
 
     #[test]

@@ -292,11 +292,23 @@ impl GpuBackend {
     ) -> Result<()> {
         let buffers: Vec<_> = inputs.iter().copied().chain([y]).map(GpuTensor::values).collect();
         let bytes = inputs.iter().copied().chain([y]).map(|x| x.quads() as u64 * QUAD_BYTES).sum();
-        let [columns, rows] = self.gpu.spread(y.quads().div_ceil(WORKGROUP) as u32);
         let detail = format!("{:?}", y.shape);
         let work = Work { kernel: kernel.name, detail, operations: 4 * y.quads() as u64, bytes };
-        let groups = [columns, rows, 1];
-        self.gpu.record(Call { kernel, constants, params, buffers: &buffers, groups, work })
+        self.each(kernel, constants, params, &buffers, y.quads(), work)
+    }
+
+    /// Records a kernel that makes one of `count` items in each invocation.
+    fn each(
+        &self,
+        kernel: &'static Kernel,
+        constants: Constants,
+        params: &[u8],
+        buffers: &[Bound<'_>],
+        count: usize,
+        work: Work,
+    ) -> Result<()> {
+        let [columns, rows] = self.gpu.spread(count.div_ceil(WORKGROUP) as u32);
+        self.gpu.record(Call { kernel, constants, params, buffers, groups: [columns, rows, 1], work })
     }
 
     fn shift_in_time(&self, x: &GpuTensor, frames: usize) -> Result<GpuTensor> {

@@ -39,9 +39,7 @@ pub fn network_input(config: &Config, frames: &[motion_clip::Frame]) -> Result<H
 
 /// The same from what the network sees of each frame, `input_size` x `input_size`.
 pub(crate) fn normalised(config: &Config, views: &[motion_clip::Frame]) -> Result<HostTensor> {
-    // Resizing a view to its own size changes nothing: what is left is to normalise.
-    let side = config.input_size;
-    host(Preprocess { resize: [side, side], ..preprocess(config) }.clip(views)?)
+    host(preprocess(config).clip_of_views(views)?)
 }
 
 fn host(clip: motion_clip::Clip) -> Result<HostTensor> {

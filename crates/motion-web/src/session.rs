@@ -232,8 +232,8 @@ impl Session {
     /// Lets the model run on the graphics card (`adapter` is its name), with WebGPU: always, or only where it is faster
     /// in a small probe on both. A clip begins again.
     ///
-    /// `half`: the card keeps weights in 16 bits. `tuning` is what an earlier call returned, or empty: then the forms of convolution are measured, and what to give
-    /// to the next call is returned. Without it nothing is measured.
+    /// `half`: the card keeps weights in 16 bits. `tuning` is what an earlier call returned, or empty: then the forms of
+    /// convolution are measured, and what to give to the next call is returned. Without it nothing is measured.
     ///
     /// # Errors
     /// Why the card cannot run it; then the CPU does.
@@ -247,8 +247,8 @@ impl Session {
         tuning: Option<String>,
     ) -> Result<Option<String>> {
         self.leave_gpu(String::new())?;
-        // Put back once it has worked.
         let precision = if half { Precision::F16 } else { Precision::F32 };
+        // Put back once it has worked.
         let card = match self.card.take().filter(|card| card.precision == precision) {
             Some(card) => card,
             None => Card::open(precision).await?,
@@ -810,6 +810,7 @@ impl Session {
             }
             Err(error) => {
                 self.take_over(error)?;
+                // With the card went the frames that came before.
                 Err(Error::FramesGone)
             }
         }
@@ -859,9 +860,6 @@ impl Session {
         let reason = error.to_string().replace("gpu backend: ", "");
         self.leave_gpu(format!("WebGPU stopped while it ran the clip, so the CPU ran it again: {reason}."))?;
         (self.card, self.stopped) = (None, true);
-        if self.video.as_ref().is_some_and(|video| video.shot.is_on_card()) {
-            return Err(Error::FramesGone);
-        }
         self.begin_clip()
     }
 
@@ -896,18 +894,18 @@ impl Session {
         let model = self.model()?;
         let Some(shot) = &self.shot else { return Ok(None) };
         let (estimation, preprocess) = (&model.estimation, model.preprocess());
-        let (maps, painter) = match &model.gpu {
+        let found = match &model.gpu {
             Some(gpu) => {
                 let clip = || shot.clip_on_card(&preprocess, &gpu.backend);
-                let Some((maps, found)) = gpu.maps(index, estimation, clip).await? else { return Ok(None) };
-                (maps, Some((gpu, found)))
+                let found = gpu.maps(index, estimation, clip).await?;
+                found.map(|(maps, on_card)| (maps, Some((gpu, on_card))))
             }
             None => {
                 let clip = || shot.clip_on(&preprocess, &*model.cpu.backend);
-                let Some((maps, _)) = model.cpu.maps(index, estimation, clip).await? else { return Ok(None) };
-                (maps, None)
+                model.cpu.maps(index, estimation, clip).await?.map(|(maps, _)| (maps, None))
             }
         };
+        let Some((maps, painter)) = found else { return Ok(None) };
         // A graphics card runs while it is waited for.
         let read = now();
         let colours = Colours::of(&maps);

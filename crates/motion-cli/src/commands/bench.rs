@@ -113,7 +113,7 @@ impl Bench {
         let (mut totals, mut stages): (Vec<f64>, Vec<(String, Vec<f64>)>) = (Vec::new(), Vec::new());
         for _ in 0..=self.runs {
             let begun = Instant::now();
-            let run = model.run(&clip, &estimation, None)?;
+            let run = model.run(&clip, &estimation)?;
             let logits = model.logits(&run.pass)?;
             totals.push(ms(begun.elapsed()));
             ensure!(logits.data.iter().all(|logit| logit.is_finite()), "the network's scores are not finite");
@@ -158,7 +158,7 @@ impl Bench {
         }
         let mut estimation = self.estimation.over(model.config())?;
         let clip = moving_texture(model.config().frames, model.config().input_size)?;
-        let mut pass = model.run(&clip, &estimation, None)?.pass;
+        let mut pass = model.run(&clip, &estimation)?.pass;
         model.logits(&pass)?;
         let mut times = Vec::new();
         for _ in 0..self.runs {

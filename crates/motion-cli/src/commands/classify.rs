@@ -135,7 +135,7 @@ impl Classify {
         for indices in &clips {
             let clip = model.clip(indices.iter().filter_map(|index| views.get(index)))?;
             let begun = Instant::now();
-            let run = model.run(&clip, estimation, None).with_context(|| path.display().to_string())?;
+            let run = model.run(&clip, estimation).with_context(|| path.display().to_string())?;
             for (sum, logit) in scores.iter_mut().zip(model.logits(&run.pass)?.data) {
                 *sum += f64::from(logit) / clips.len() as f64;
             }

@@ -62,7 +62,7 @@ impl Forward {
         let (mut results, mut time) = (Results::default(), Duration::ZERO);
         for clip in &clips {
             let begun = Instant::now();
-            let run = model.run(clip, &estimation, None)?;
+            let run = model.run(clip, &estimation)?;
             results.append("logits", model.logits(&run.pass)?)?;
             time += begun.elapsed();
             for (index, stage) in model.net.stage_names().enumerate() {

@@ -356,14 +356,12 @@ fn look<B: Backend>(
     windows: &[Window],
     views: &BTreeMap<usize, Frame>,
 ) -> Result<Vec<Stage>> {
-    let last = stages.last().copied();
     let progress = Progress::bar(windows.len(), "network");
     let mut found: Vec<Stage> = Vec::new();
     for window in windows {
         let clip = model.clip(window.frames.iter().filter_map(|index| views.get(index)))?;
-        let run = model.run(&clip, estimation, last)?;
-        for (position, &stage) in stages.iter().enumerate() {
-            let maps = model.maps(&clip, &run.pass, stage, estimation)?;
+        let maps_of_stages = model.maps(&clip, stages, estimation)?;
+        for (position, (maps, &stage)) in maps_of_stages.into_iter().zip(stages).enumerate() {
             let probe = model.net.motion_module(stage).is_none();
             if found.len() == position {
                 let nothing = StageMaps {

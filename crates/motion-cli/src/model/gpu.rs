@@ -104,7 +104,7 @@ fn run<B: Backend>(model: &Model<B>, side: usize) -> Result<Duration> {
     let texture = (0..frames * side * side * 3).map(|i| (i as f32 * 0.37).sin()).collect();
     let clip = HostTensor::new([1, frames, side, side, 3], texture)?;
     let begun = Instant::now();
-    let run = model.run(&clip, &Estimation::default(), None)?;
+    let run = model.run(&clip, &Estimation::default())?;
     model.logits(&run.pass)?;
     Ok(begun.elapsed())
 }

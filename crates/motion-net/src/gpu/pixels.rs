@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use motion_clip::resize::Filter;
 
-use super::device::{Bound, Call, Gpu, failed};
+use super::device::{Bound, Gpu, failed};
 use super::kernels::{
     CONFIDENCE_RGBA, DISPLACEMENT_RGBA, Kernel, NORMALISE, NormaliseParams, PictureParams, RESIZE,
     ResizeParams,
 };
 use super::memory::{HEADER_BYTES, Loan, QUAD_BYTES};
 use super::profile::Work;
-use super::{GpuBackend, GpuTensor, WORKGROUP, activation, misshapen};
+use super::{GpuBackend, GpuTensor, activation, misshapen};
 use crate::{Error, Result};
 
 /// Pixels from one line to the next are a multiple of this: what a copy between buffers and textures asks for.
@@ -210,21 +210,14 @@ impl GpuBackend {
             Bound::Values(&table.numbers.buffer),
             result.bound(),
         ];
-        let [columns, group_rows] =
-            self.gpu.spread((params.length * params.lines).div_ceil(WORKGROUP as u32));
-        self.gpu.record(Call {
-            kernel: &RESIZE,
-            constants: vec![("ROWS", rows.into())],
-            params: bytemuck::bytes_of(&params),
-            buffers: &buffers,
-            groups: [columns, group_rows, 1],
-            work: Work {
-                kernel: RESIZE.name,
-                detail: format!("{:?} to {:?}", source.size(), result.size()),
-                operations: 6 * table.weights as u64 * u64::from(params.lines),
-                bytes: source.bytes() + result.bytes(),
-            },
-        })
+        let work = Work {
+            kernel: RESIZE.name,
+            detail: format!("{:?} to {:?}", source.size(), result.size()),
+            operations: 6 * table.weights as u64 * u64::from(params.lines),
+            bytes: source.bytes() + result.bytes(),
+        };
+        let count = (params.length * params.lines) as usize;
+        self.each(&RESIZE, vec![("ROWS", rows.into())], bytemuck::bytes_of(&params), &buffers, count, work)
     }
 
     /// The network's input `[T, S, S, 3]` of T views. `levels`: `motion_clip::Preprocess::levels`.
@@ -248,7 +241,7 @@ impl GpuBackend {
                 length: length as u32,
             };
             let buffers = [view.bound(), Bound::Values(&table.buffer), y.values()];
-            self.per_item(&NORMALISE, bytemuck::bytes_of(&params), &buffers, length)?;
+            self.each_pixel(&NORMALISE, bytemuck::bytes_of(&params), &buffers, length)?;
         }
         Ok(y)
     }
@@ -310,33 +303,25 @@ impl GpuBackend {
         let ranges = ranges.as_ref().unwrap_or(&packed);
         let buffers =
             [maps.values(), Bound::Values(&packed.buffer), Bound::Values(&ranges.buffer), picture.bound()];
-        self.per_item(kernel, bytemuck::bytes_of(&params), &buffers, n * h * w)?;
+        self.each_pixel(kernel, bytemuck::bytes_of(&params), &buffers, n * h * w)?;
         Ok(picture)
     }
 
     /// Records a kernel that makes one pixel, or one quad of a pixel, in each invocation.
-    fn per_item(
+    fn each_pixel(
         &self,
         kernel: &'static Kernel,
         params: &[u8],
         buffers: &[Bound<'_>],
         count: usize,
     ) -> Result<()> {
-        let [columns, rows] = self.gpu.spread(count.div_ceil(WORKGROUP) as u32);
         let work = Work {
             kernel: kernel.name,
             detail: format!("{count} pixels"),
             operations: 10 * count as u64,
             bytes: count as u64 * (QUAD_BYTES + PIXEL_BYTES as u64),
         };
-        self.gpu.record(Call {
-            kernel,
-            constants: Vec::new(),
-            params,
-            buffers,
-            groups: [columns, rows, 1],
-            work,
-        })
+        self.each(kernel, Vec::new(), params, buffers, count, work)
     }
 }
 

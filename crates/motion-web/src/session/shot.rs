@@ -127,11 +127,6 @@ impl Shot {
         !self.views.is_empty()
     }
 
-    /// Whether any frame is on the graphics card, and would be gone with it.
-    pub(super) fn is_on_card(&self) -> bool {
-        self.came.values().chain(&self.views).any(|view| matches!(view, View::OnCard(_)))
-    }
-
     /// All views, where they are on the graphics card.
     fn pixels(&self) -> Option<Vec<Pixels>> {
         let pixels = self.views.iter().map(|view| match view {
@@ -155,11 +150,8 @@ impl Shot {
     /// # Errors
     /// [`Error::FramesGone`] where the frames are on the graphics card.
     pub(super) fn clip(&self, preprocess: &Preprocess) -> Result<HostTensor> {
-        // Resized and cropped already.
-        let size = preprocess.input_size;
-        let only_numbers = Preprocess { resize: [size, size], ..preprocess.clone() };
-        let frames: Vec<Frame> = self.frames_here()?.into_iter().cloned().collect();
-        let clip = only_numbers.clip(&frames)?;
+        let views: Vec<Frame> = self.frames_here()?.into_iter().cloned().collect();
+        let clip = preprocess.clip_of_views(&views)?;
         Ok(HostTensor::new([&[1], &clip.shape[..]].concat(), clip.data)?)
     }
 

@@ -47,7 +47,7 @@ pub(super) fn infer(model: &ModelArgs, estimation: &EstimationArgs, clip: &Path)
     with_model!(model, |model| {
         let estimation = estimation.over(model.config())?;
         let clips = clips(clip, model.config().frames)?;
-        answer(|| Ok(model.logits(&model.run(&clips, &estimation, None)?.pass)?.data))
+        answer(|| Ok(model.logits(&model.run(&clips, &estimation)?.pass)?.data))
     })
 }
 

@@ -53,9 +53,9 @@ fn difference(
     clip: &HostTensor,
     estimation: &Estimation,
 ) -> Result<f32> {
-    let found = model.logits(&model.run(clip, estimation, None)?.pass)?;
+    let found = model.logits(&model.run(clip, estimation)?.pass)?;
     let twin = Model::load(args, CpuBackend::new())?;
-    let twin = twin.logits(&twin.run(clip, estimation, None)?.pass)?;
+    let twin = twin.logits(&twin.run(clip, estimation)?.pass)?;
     let largest = twin.data.iter().fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
     let differences = found.data.iter().zip(&twin.data).map(|(a, b)| (a - b).abs() / largest);
     Ok(differences.fold(0.0, f32::max))
@@ -94,7 +94,7 @@ impl Card {
         let mut passes = Vec::new();
         for _ in 0..PASSES {
             b.start_times()?;
-            model.run(clip, estimation, None)?;
+            model.run(clip, estimation)?;
             passes.push(pollster::block_on(b.times())?);
         }
         let largest_pair = passes[0].iter().map(|timed| pair_bytes(&timed.work)).max().unwrap_or_default();

@@ -169,20 +169,30 @@ impl<B: Backend> MsNet<B> {
         Ok(Some(Step::Stage { index, backbone, motion: module.is_some() }))
     }
 
-    /// What the motion module of the next stage compares ([`MotionModule::compared`]), if it has one; the pass stays
-    /// where it is. That is all of a network that the true flow can teach.
+    /// What every motion module compares ([`MotionModule::compared`]) where none of them joins: the rest of the backbone
+    /// runs on appearance alone, as far as there are modules. That is all of a network that the true flow can teach
+    /// before anything else has learnt what to make of the maps.
     ///
     /// # Errors
     /// As [`Self::advance`].
     pub fn compared(
         &self,
         b: &B,
-        pass: &Pass<B::Tensor>,
+        pass: &mut Pass<B::Tensor>,
         mode: Mode,
-    ) -> Result<Option<(B::Tensor, B::Tensor)>> {
-        let Some((stage, Some(module))) = self.stages.get(pass.next) else { return Ok(None) };
-        let features = self.next_features(b, stage, pass, pass.input.clone(), mode)?;
-        module.compared(b, &features, pass.frames, mode).map(Some)
+    ) -> Result<Vec<(B::Tensor, B::Tensor)>> {
+        let mut compared = Vec::new();
+        while self.stages[pass.next..].iter().any(|(_, module)| module.is_some()) {
+            let (stage, module) = &self.stages[pass.next];
+            let input = std::mem::replace(&mut pass.input, PassInput::Gone);
+            let features = self.next_features(b, stage, pass, input, mode)?;
+            if let Some(module) = module {
+                compared.push(module.compared(b, &features, pass.frames, mode)?);
+            }
+            pass.input = PassInput::Blocks(features);
+            pass.next += 1;
+        }
+        Ok(compared)
     }
 
     /// Features of the next stage, before its motion module.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
-use motion_net::{Config, CpuBackend, Estimation, HostTensor, Mode, Motion, MsNet, Pass, Weights};
+use motion_net::{Backend, Config, CpuBackend, Estimation, HostTensor, Mode, MsNet, Pass, Weights};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -201,7 +201,7 @@ impl Run {
         }
         let (validate_top1, validate_epe_cells) = self.figures(validate)?;
         let classes = !self.recipe.maps_only();
-        let score = if classes { validate_top1 } else { -validate_epe_cells.unwrap_or(f64::INFINITY) };
+        let score = if classes { validate_top1 } else { -validate_epe_cells.iter().sum::<f64>() };
         position.epoch += 1;
         self.save_model("last")?;
         if position.best.is_none_or(|best| score > best) {
@@ -303,23 +303,18 @@ impl Run {
     }
 
     /// Runs a pass to its end and gives what its motion modules compared. Where only the maps learn, its end is what the
-    /// last module compares.
+    /// last module compares, and no motion joins before: nobody has taught the transforms.
     fn compared(
         &self,
         backend: &CpuBackend,
         pass: &mut Pass<Tensor>,
         mode: Mode,
     ) -> Result<Vec<(Tensor, Tensor)>> {
-        let mut last = None;
-        loop {
-            if self.recipe.maps_only() && motions(pass).count() + 1 == self.grids.len() {
-                last = self.net.compared(backend, pass, mode)?;
-            }
-            if last.is_some() || self.net.advance(backend, pass, &self.estimation, mode)?.is_none() {
-                break;
-            }
+        if self.recipe.maps_only() {
+            return Ok(self.net.compared(backend, pass, mode)?);
         }
-        Ok(motions(pass).map(|motion| motion.compared.clone()).chain(last).collect())
+        while self.net.advance(backend, pass, &self.estimation, mode)?.is_some() {}
+        Ok(pass.motions().map(|(_, motion)| motion.compared.clone()).collect())
     }
 
     /// Cross entropy on the mean logits (published code), the truth smoothed.
@@ -360,32 +355,31 @@ impl Run {
         Ok(sum)
     }
 
-    /// Top-1 and the mean end-point error of the first motion module's maps.
-    fn figures(&self, clips: &Clips) -> Result<(f64, Option<f64>)> {
+    /// Top-1, and the mean end-point error of each motion module's maps in its own cells where there is true flow.
+    fn figures(&self, clips: &Clips) -> Result<(f64, Vec<f64>)> {
         let mut confusion = Confusion::new(self.config.classes());
-        let mut epe = EndPointError::default();
+        let mut errors = vec![EndPointError::default(); self.grids.len()];
         let views: Vec<View> =
             (0..clips.count()).map(|index| View::whole(index, self.config.frames)).collect();
         self.for_each_batch(clips, &views, self.recipe.batch, |batch| {
             let mut pass = self.begin(&batch)?;
-            while !(self.recipe.maps_only() && motions(&pass).count() == self.grids.len())
-                && self.net.advance(&self.backend, &mut pass, &self.estimation, Mode::EVAL)?.is_some()
-            {
-            }
+            let compared = self.compared(&self.backend, &mut pass, Mode::EVAL)?;
             if let Some(logits) = pass.logits() {
                 let rows = logits.to_vec2()?;
                 rows.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             }
-            if let Some(motion) = motions(&pass).next().filter(|_| !batch[0].example.truth.is_empty()) {
-                let found = (&motion.forward.displacement * self.estimation.radius() as f64)?;
-                let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(0)).collect();
+            let modules = batch[0].example.truth.len();
+            for (module, ((now, next), epe)) in compared.iter().zip(&mut errors).take(modules).enumerate() {
+                let found = self.backend.match_frames(now, next, &self.estimation)?.displacement;
+                let found = (found * self.estimation.radius() as f64)?;
+                let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(module)).collect();
                 let counts: Vec<bool> =
                     truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
                 epe.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
             }
             Ok(())
         })?;
-        Ok((confusion.top1(), epe.found_mean()))
+        Ok((confusion.top1(), errors.iter().filter_map(EndPointError::found_mean).collect()))
     }
 
     fn save_model(&self, name: &str) -> Result<()> {
@@ -402,15 +396,10 @@ fn grids(net: &MsNet<CpuBackend>, backend: &CpuBackend, estimation: &Estimation)
     let Config { frames, input_size: side, .. } = *net.config();
     let black = HostTensor::new([1, frames, side, side, 3], vec![0.0; frames * side * side * 3])?;
     let pass = net.forward(backend, &black, estimation)?;
-    motions(&pass)
-        .map(|motion| {
+    pass.motions()
+        .map(|(_, motion)| {
             let (_, height, width, _) = motion.forward.displacement.dims4()?;
             Ok([height, width])
         })
         .collect()
-}
-
-/// What the motion modules of a finished pass found, in their order.
-fn motions(pass: &Pass<Tensor>) -> impl Iterator<Item = &Motion<Tensor>> {
-    pass.motions().map(|(_, motion)| motion)
 }

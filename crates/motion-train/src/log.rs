@@ -22,13 +22,21 @@ pub(crate) struct Epoch {
     pub(crate) train_top1: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) validate_top1: Option<f64>,
-    /// Mean distance of the displacement maps from the truth, in cells, where one is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) validate_epe_cells: Option<f64>,
+    /// Mean distance of each motion module's maps from the truth, in its cells; empty where none is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) validate_epe_cells: Vec<f64>,
     /// Of the epoch's last step.
     pub(crate) learning_rate: f64,
     pub(crate) secs: f64,
     pub(crate) clips_per_sec: f64,
+}
+
+impl Epoch {
+    /// The mean over the motion modules of how far their maps are off, in cells.
+    pub(crate) fn maps_error(&self) -> Option<f64> {
+        let errors = &self.validate_epe_cells;
+        (!errors.is_empty()).then(|| errors.iter().sum::<f64>() / errors.len() as f64)
+    }
 }
 
 /// The log of a run.
@@ -72,7 +80,7 @@ impl Log {
         let scalars = [
             ("train/top1", line.train_top1),
             ("validate/top1", line.validate_top1),
-            ("validate/epe_cells", line.validate_epe_cells),
+            ("validate/epe_cells", line.maps_error()),
             ("train/clips_per_sec", Some(line.clips_per_sec)),
         ];
         self.events.scalars(steps, &scalars)?;
@@ -85,7 +93,10 @@ impl Log {
             line.loss,
             percent("training", line.train_top1),
             percent("validation", line.validate_top1),
-            line.validate_epe_cells.map_or(String::new(), |epe| format!(", maps off by {epe:.2} cells")),
+            line.validate_epe_cells
+                .iter()
+                .map(|epe| format!(", maps off by {epe:.2} cells"))
+                .collect::<String>(),
             line.clips_per_sec
         ));
         self.epochs.push(line);

@@ -50,7 +50,7 @@ pub(crate) fn curves(path: &Path, epochs: &[Epoch], recipe: &Recipe, steps: usiz
                 curve("validation", ORANGE, |line| line.validate_top1.map(|share| 100.0 * share)),
             ],
         ),
-        ("validation error (cells)", vec![curve("", ORANGE, |line| line.validate_epe_cells)]),
+        ("validation error (cells)", vec![curve("", ORANGE, Epoch::maps_error)]),
         ("learning rate", vec![Curve { name: "", colour: BLUE, points: rate.collect() }]),
     ];
     panels.iter_mut().for_each(|(_, curves)| curves.retain(|curve| !curve.points.is_empty()));

@@ -130,7 +130,7 @@ fn maps_learn_from_true_flow_and_stay_when_the_classes_learn() {
     let log = std::fs::read_to_string(place("maps/log.jsonl")).unwrap();
     let losses: Vec<f64> = log.lines().map(|line| json(line)["loss"].as_f64().unwrap()).collect();
     assert!(losses.len() == 5 && losses[4] < losses[0], "{losses:?}");
-    assert!(json(log.lines().next().unwrap())["validate_epe_cells"].as_f64().unwrap() > 0.0);
+    assert!(json(log.lines().next().unwrap())["validate_epe_cells"][0].as_f64().unwrap() > 0.0);
 
     let keys =
         "epochs = 1\nfirst = \"maps/model\"\nfreeze_until = \"res3\"\nfreeze_maps = true\nrun_frames = 2";

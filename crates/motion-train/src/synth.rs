@@ -1,16 +1,20 @@
 //! A class and a seed in, a labelled clip with its true flow out: procedural scenes whose class is the motion.
 //!
-//! A scene is a stack of flat layers (a surface, things, hands), each with an affine motion, seen by a camera
-//! that may move too. So the displacement of every pixel is known exactly. The steps, one file each: what
-//! surfaces look like (`texture`), what things look like (`shape`), how they move (`motion`), which scene shows
-//! a class (`scene`), drawing (`raster`), the camera's flaws (`lens`), the true flow (`flow`), files (`dataset`),
-//! videos for the page (`demo`).
+//! A scene is a stack of layers (a surface, things, people's limbs, hands and arms), each with a motion that may turn,
+//! tilt, stretch and bend it but can be undone in closed form, seen by a camera that may move too. So the displacement of
+//! every pixel is known exactly. The steps, one file each: what surfaces look like (`texture`), what things look like
+//! (`shape`), maps of the plane (`place`), how things move (`motion`), the set and its people (`director`), what happens in
+//! each class (`actions`), pictures and flow of a scene (`scene`), drawing (`raster`), the camera's flaws (`lens`), the
+//! true flow (`flow`), files (`dataset`), videos for the page (`demo`).
 
+mod actions;
 mod dataset;
 mod demo;
+mod director;
 mod flow;
 mod lens;
 mod motion;
+mod place;
 mod raster;
 mod scene;
 mod shape;
@@ -24,7 +28,6 @@ use serde::{Deserialize, Serialize};
 pub use dataset::{Dataset, Entry, Summary, WriteOptions, write_dataset};
 pub use demo::{DEMO_FPS, DEMO_SECS, DEMOS, Demo, demo_clip};
 pub use flow::{FlowField, FlowGrid, read_flow_png, write_flow_png};
-use scene::Scene;
 
 /// What a scene shows; directions are those in the picture, x right and y down.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,6 +59,20 @@ pub(crate) enum Action {
     Dolly {
         closer: bool,
     },
+    /// A hand takes something that lies there out of the picture, or brings it.
+    Lift {
+        up: bool,
+    },
+    /// Two things go opposite ways.
+    Pass,
+    Collide,
+    Stretch,
+    Squeeze,
+    Tear,
+    /// A lid, doors, a flower.
+    Hinge {
+        opens: bool,
+    },
 }
 
 /// A way to look at a clip again.
@@ -84,14 +101,29 @@ impl Symmetry {
             Action::Depth { closer } => Action::Depth { closer: closer != self.reversed },
             Action::Pair { closer } => Action::Pair { closer: closer != self.reversed },
             Action::Dolly { closer } => Action::Dolly { closer: closer != self.reversed },
-            Action::Fall if self.upside_down || self.reversed => return None,
-            action @ (Action::Spin | Action::Hold | Action::Fall) => action,
+            Action::Hinge { opens } => Action::Hinge { opens: opens != self.reversed },
+            // Nothing falls upwards, nothing torn grows together, and nothing is picked off the ceiling.
+            Action::Fall | Action::Lift { .. } if self.upside_down => return None,
+            Action::Fall | Action::Collide | Action::Tear | Action::Stretch | Action::Squeeze
+                if self.reversed =>
+            {
+                return None;
+            }
+            Action::Lift { up } => Action::Lift { up: up != self.reversed },
+            action @ (Action::Spin
+            | Action::Hold
+            | Action::Fall
+            | Action::Pass
+            | Action::Collide
+            | Action::Stretch
+            | Action::Squeeze
+            | Action::Tear) => action,
         };
         ACTIONS.iter().position(|(_, action)| *action == seen)
     }
 }
 
-const ACTIONS: [(&str, Action); 17] = [
+const ACTIONS: [(&str, Action); 26] = [
     ("Moving something up", Action::Carry { toward: [0.0, -1.0] }),
     ("Moving something down", Action::Carry { toward: [0.0, 1.0] }),
     ("Pushing something from right to left", Action::Push { toward: [-1.0, 0.0] }),
@@ -109,6 +141,15 @@ const ACTIONS: [(&str, Action); 17] = [
     ("Holding something", Action::Hold),
     ("Approaching something with your camera", Action::Dolly { closer: true }),
     ("Moving away from something with your camera", Action::Dolly { closer: false }),
+    ("Picking something up", Action::Lift { up: true }),
+    ("Putting something on a surface", Action::Lift { up: false }),
+    ("Moving something and something so they pass each other", Action::Pass),
+    ("Moving something and something so they collide with each other", Action::Collide),
+    ("Pulling two ends of something so that it gets stretched", Action::Stretch),
+    ("Squeezing something", Action::Squeeze),
+    ("Tearing something into two pieces", Action::Tear),
+    ("Opening something", Action::Hinge { opens: true }),
+    ("Closing something", Action::Hinge { opens: false }),
 ];
 
 /// The names of the classes, in Something-Something's words; a label is an index into them.
@@ -275,7 +316,7 @@ pub fn render(class: usize, seed: u64, split: Split, options: &RenderOptions) ->
     let &(_, action) = ACTIONS.get(class).ok_or(Error::Class { found: class })?;
     let &RenderOptions { width, height, frames, flow, clean } = options;
     options.check()?;
-    let scene = Scene::new(action, seed, split, clean);
+    let scene = director::scene(action, seed, split, clean);
     let mut clip = SynthClip { frames: Vec::with_capacity(frames), flow: Vec::new(), label: class };
     let mut before: Option<scene::View> = None;
     for index in 0..frames {

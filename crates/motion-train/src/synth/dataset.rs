@@ -349,8 +349,8 @@ mod tests {
     #[test]
     fn names_sort_and_tell_the_class() {
         let options = WriteOptions { count: 101, seed: 7, ..WriteOptions::default() };
-        let entry = options.entry(17);
-        assert_eq!(entry.clip, "clips/moving-something-up_017");
-        assert_eq!((entry.label, entry.seed), (0, 24));
+        let entry = options.entry(26);
+        assert_eq!(entry.clip, "clips/moving-something-up_026");
+        assert_eq!((entry.label, entry.seed), (0, 33));
     }
 }

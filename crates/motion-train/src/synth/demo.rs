@@ -2,8 +2,7 @@
 
 use motion_clip::Frame;
 
-use super::scene::Scene;
-use super::{ACTIONS, Error, RenderOptions, Split};
+use super::{ACTIONS, Error, RenderOptions, Split, director};
 
 /// A demo video: one scene of the test split, whose surfaces and outlines no model was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub const DEMO_SECS: f64 = 3.5;
 pub fn demo_clip(demo: &Demo) -> Result<Vec<Frame>, Error> {
     let RenderOptions { width, height, .. } = RenderOptions::default();
     let &(_, action) = ACTIONS.get(demo.class).ok_or(Error::Class { found: demo.class })?;
-    let scene = Scene::new(action, demo.seed, Split::Test, false).through_a_clear_lens();
+    let scene = director::scene(action, demo.seed, Split::Test, false).through_a_clear_lens();
     let count = (DEMO_SECS * DEMO_FPS as f64) as usize;
     let frames = (0..count)
         .map(|index| {

@@ -1,56 +1,6 @@
-//! Pictures and affine maps in, composited pictures out: the small rasteriser of the synthetic scenes.
+//! Pictures and their places in, composited pictures out: the small rasteriser of the synthetic scenes.
 
-/// An affine map of the plane, `p -> linear * p + shift`; x right, y down.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Affine {
-    /// Row-major 2x2 matrix.
-    linear: [f32; 4],
-    shift: [f32; 2],
-}
-
-impl Affine {
-    pub(crate) fn shift(by: [f32; 2]) -> Self {
-        Self { linear: [1.0, 0.0, 0.0, 1.0], shift: by }
-    }
-
-    pub(crate) fn scale(by: [f32; 2]) -> Self {
-        Self { linear: [by[0], 0.0, 0.0, by[1]], shift: [0.0; 2] }
-    }
-
-    /// Clockwise on screen for positive angles, because y points down.
-    pub(crate) fn turn(radians: f32) -> Self {
-        let (sin, cos) = radians.sin_cos();
-        Self { linear: [cos, -sin, sin, cos], shift: [0.0; 2] }
-    }
-
-    /// First `self`, then `next`.
-    pub(crate) fn then(self, next: Self) -> Self {
-        let [a, b, c, d] = self.linear;
-        let [e, f, g, h] = next.linear;
-        Self {
-            linear: [e * a + f * c, e * b + f * d, g * a + h * c, g * b + h * d],
-            shift: next.apply(self.shift),
-        }
-    }
-
-    pub(crate) fn apply(self, [x, y]: [f32; 2]) -> [f32; 2] {
-        let [a, b, c, d] = self.linear;
-        [a * x + b * y + self.shift[0], c * x + d * y + self.shift[1]]
-    }
-
-    pub(crate) fn determinant(self) -> f32 {
-        self.linear[0] * self.linear[3] - self.linear[1] * self.linear[2]
-    }
-
-    /// The map back. Scales in a scene stay well above zero, so this always exists.
-    pub(crate) fn inverse(self) -> Self {
-        let [a, b, c, d] = self.linear;
-        let k = 1.0 / self.determinant();
-        let linear = [d * k, -b * k, -c * k, a * k];
-        let [x, y] = self.shift;
-        Self { linear, shift: [-(linear[0] * x + linear[1] * y), -(linear[2] * x + linear[3] * y)] }
-    }
-}
+use super::place::{Affine, Place};
 
 /// Red, green, blue in 0..=1 times coverage, and the coverage itself.
 pub(crate) type Rgba = [f32; 4];
@@ -135,6 +85,32 @@ impl Sprite {
         Self { to_texels: Affine::scale([density; 2]).then(self.to_texels), ..self }
     }
 
+    /// The level for drawing with this map from pixels to layer coordinates, and the map from pixels to its texels: at
+    /// most about 1.5 texels are skipped between neighbours.
+    fn level(&self, to_layer: Affine) -> Option<(&Raster, Affine)> {
+        let to_texels = to_layer.then(self.to_texels);
+        let level = (to_texels.determinant().abs().sqrt().log2() + 0.4).max(0.0) as usize;
+        let level = level.min(self.levels.len() - 1);
+        let raster = &self.levels[level];
+        let to_texels = to_texels.then(Affine::scale([0.5f32.powi(level as i32); 2]));
+        (raster.width >= 2 && raster.height >= 2).then_some((raster, to_texels))
+    }
+
+    /// The two parts on either side of a line of the layer: where `side` is negative, and the rest.
+    pub(crate) fn parted(&self, side: impl Fn([f32; 2]) -> f32) -> [Self; 2] {
+        let whole = &self.levels[0];
+        let from_texels = self.to_texels.inverse();
+        [-1.0, 1.0].map(|sign| {
+            let mut part = whole.clone();
+            for (i, px) in part.px.iter_mut().enumerate() {
+                let texel = [(i % whole.width) as f32 + 0.5, (i / whole.width) as f32 + 0.5];
+                let cover = (0.5 + sign * side(from_texels.apply(texel))).clamp(0.0, 1.0);
+                *px = px.map(|c| c * cover);
+            }
+            Self::new(part, self.to_texels, self.levels.len())
+        })
+    }
+
     /// A soft dark copy, for shadows: coverage at a quarter of the resolution, blurred `passes` times.
     pub(crate) fn shadow(&self, strength: f32, passes: usize) -> Self {
         let source = self.levels[0].halved().halved();
@@ -179,19 +155,18 @@ impl Canvas {
         Self { width, height, px: vec![[0.0; 4]; width * height], owner: vec![0; width * height] }
     }
 
-    /// Lays a sprite over the picture. `to_screen` maps layer coordinates to pixels, whose centres are at
-    /// halves. With an `owner`, pixels that it mostly covers are recorded as its own.
-    pub(crate) fn draw(&mut self, sprite: &Sprite, to_screen: Affine, owner: Option<u8>) {
-        let mut to_texels = to_screen.inverse().then(sprite.to_texels);
-        // Texels per pixel decide the level: at most about 1.5 texels are skipped between neighbours.
-        let texels_per_pixel = to_texels.determinant().abs().sqrt();
-        let level = (texels_per_pixel.log2() + 0.4).max(0.0) as usize;
-        let level = level.min(sprite.levels.len() - 1);
-        to_texels = to_texels.then(Affine::scale([0.5f32.powi(level as i32); 2]));
-        let raster = &sprite.levels[level];
-        if raster.width < 2 || raster.height < 2 {
-            return;
+    /// Lays a sprite over the picture. `place` maps layer coordinates to pixels, whose centres are at halves. With an
+    /// `owner`, pixels that it mostly covers are recorded as its own.
+    pub(crate) fn draw(&mut self, sprite: &Sprite, place: &Place, owner: Option<u8>) {
+        match place.affine() {
+            Some(map) => self.draw_flat(sprite, map, owner),
+            None => self.draw_bent(sprite, place, owner),
         }
+    }
+
+    /// A sprite whose place is affine: along a row of pixels its texels lie in even steps.
+    fn draw_flat(&mut self, sprite: &Sprite, to_screen: Affine, owner: Option<u8>) {
+        let Some((raster, to_texels)) = sprite.level(to_screen.inverse()) else { return };
         let [du, _, dv, _] = to_texels.linear;
         for y in 0..self.height {
             let [u0, v0] = to_texels.apply([0.5, y as f32 + 0.5]);
@@ -208,26 +183,65 @@ impl Canvas {
             let pixels = self.px[row + first..row + end].iter_mut();
             let owners = self.owner[row + first..row + end].iter_mut();
             for (target, who) in pixels.zip(owners) {
-                let source = raster.bilinear(u, v);
+                lay(target, who, &raster.bilinear(u, v), owner);
                 (u, v) = (u.wrapping_add(du), v.wrapping_add(dv));
-                let alpha = source[3];
-                if alpha <= 0.0 {
-                    continue;
-                }
-                let through = 1.0 - alpha;
-                *target = [
-                    target[0] * through + source[0],
-                    target[1] * through + source[1],
-                    target[2] * through + source[2],
-                    target[3] * through + source[3],
-                ];
-                if let Some(id) = owner
-                    && alpha > 0.5
-                {
-                    *who = id;
+            }
+        }
+    }
+
+    /// Any other: each pixel finds its own way back.
+    fn draw_bent(&mut self, sprite: &Sprite, place: &Place, owner: Option<u8>) {
+        let back = place.back();
+        // How far apart its texels are is looked at about its middle.
+        let Some([x, y]) = place.apply([0.0; 2]) else { return };
+        let step = |to: [f32; 2]| back.apply(to).map(|p| [p[0], p[1]]);
+        let (Some(o), Some(a), Some(b)) = (step([x, y]), step([x + 1.0, y]), step([x, y + 1.0])) else {
+            return;
+        };
+        let local = Affine { linear: [a[0] - o[0], b[0] - o[0], a[1] - o[1], b[1] - o[1]], shift: o };
+        let Some((raster, _)) = sprite.level(local) else { return };
+        let level = raster.width as f32 / sprite.levels[0].width as f32;
+        let to_texels = sprite.to_texels.then(Affine::scale([level; 2]));
+        let [columns, rows] = self.reach(sprite, place);
+        for y in rows {
+            for x in columns.clone() {
+                let Some(p) = back.apply([x as f32 + 0.5, y as f32 + 0.5]) else { continue };
+                let [u, v] = to_texels.apply(p);
+                let within = |t: f32, side: usize| t >= 0.5 && t <= side as f32 - 0.5;
+                if within(u, raster.width) && within(v, raster.height) {
+                    let fixed = |t: f32| ((t - 0.5) * 65536.0) as i32;
+                    let at = y * self.width + x;
+                    lay(&mut self.px[at], &mut self.owner[at], &raster.bilinear(fixed(u), fixed(v)), owner);
                 }
             }
         }
+    }
+
+    /// Columns and rows that a sprite can touch: around where points of its border, and of a grid in it, come to be.
+    fn reach(&self, sprite: &Sprite, place: &Place) -> [std::ops::Range<usize>; 2] {
+        const POINTS: usize = 16;
+        let from_texels = sprite.to_texels.inverse();
+        let [width, height] = [sprite.levels[0].width, sprite.levels[0].height].map(|side| side as f32);
+        let (mut low, mut high) = ([f32::MAX; 2], [f32::MIN; 2]);
+        for i in 0..=POINTS {
+            for j in 0..=POINTS {
+                let share = |k: usize, side: f32| side * k as f32 / POINTS as f32;
+                match place.apply(from_texels.apply([share(i, width), share(j, height)])) {
+                    Some(p) => {
+                        low = std::array::from_fn(|c| low[c].min(p[c]));
+                        high = std::array::from_fn(|c| high[c].max(p[c]));
+                    }
+                    // Part of it reaches to the horizon.
+                    None => return [0..self.width, 0..self.height],
+                }
+            }
+        }
+        let margin = 3.0;
+        let range = |c: usize, side: usize| {
+            let end = ((high[c] + margin).max(0.0) as usize).min(side);
+            ((low[c] - margin).max(0.0) as usize).min(end)..end
+        };
+        [range(0, self.width), range(1, self.height)]
     }
 
     /// Adds another picture, for averaging over the time the shutter is open.
@@ -237,6 +251,22 @@ impl Canvas {
                 sum[c] += value[c];
             }
         }
+    }
+}
+
+/// Puts one premultiplied colour over a pixel.
+#[inline]
+fn lay(target: &mut Rgba, who: &mut u8, source: &Rgba, owner: Option<u8>) {
+    let alpha = source[3];
+    if alpha <= 0.0 {
+        return;
+    }
+    let through = 1.0 - alpha;
+    *target = std::array::from_fn(|c| target[c] * through + source[c]);
+    if let Some(id) = owner
+        && alpha > 0.5
+    {
+        *who = id;
     }
 }
 
@@ -276,22 +306,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inverse_undoes_the_map() {
-        let map = Affine::scale([1.3, 0.4]).then(Affine::turn(0.7)).then(Affine::shift([12.0, -5.0]));
-        let [x, y] = map.inverse().apply(map.apply([3.0, 8.0]));
-        assert!((x - 3.0).abs() < 1e-4 && (y - 8.0).abs() < 1e-4, "{x} {y}");
-    }
-
-    #[test]
     fn a_sprite_lands_where_the_map_says() {
         let raster = Raster::paint(6, 6, |[x, y]| {
             if (1.0..5.0).contains(&x) && (1.0..5.0).contains(&y) { [1.0; 4] } else { [0.0; 4] }
         });
         let sprite = Sprite::new(raster, Affine::shift([3.0, 3.0]), 1);
         let mut canvas = Canvas::new(20, 10);
-        canvas.draw(&sprite, Affine::shift([12.0, 5.0]), Some(7));
+        canvas.draw(&sprite, &Affine::shift([12.0, 5.0]).into(), Some(7));
         let covered: Vec<usize> = (0..200).filter(|&i| canvas.owner[i] == 7).collect();
         let expected: Vec<usize> = (3..7).flat_map(|y| (10..14).map(move |x| y * 20 + x)).collect();
         assert_eq!(covered, expected);
+    }
+    #[test]
+    fn a_bent_sprite_lands_where_a_flat_one_does() {
+        let raster = Raster::paint(9, 9, |[x, y]| [x / 9.0, y / 9.0, 0.5, 1.0]);
+        let sprite = Sprite::new(raster, Affine::shift([4.5, 4.5]), 1);
+        let map = Affine::turn(0.3).then(Affine::shift([10.0, 9.0]));
+        let [mut flat, mut bent] = [(); 2].map(|()| Canvas::new(20, 18));
+        flat.draw(&sprite, &map.into(), Some(1));
+        bent.draw(&sprite, &Place::from(map).tilted([1e-9, 0.0]), Some(1));
+        let worst = flat.px.iter().zip(&bent.px).flat_map(|(a, b)| (0..4).map(|c| (a[c] - b[c]).abs()));
+        assert!(worst.fold(0.0, f32::max) < 1e-3 && flat.owner == bent.owner);
     }
 }

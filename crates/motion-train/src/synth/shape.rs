@@ -6,7 +6,8 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Split;
-use super::raster::{Affine, Raster, Sprite};
+use super::place::Affine;
+use super::raster::{Raster, Sprite};
 use super::texture::{Rgb, Texture, hsv, luma, mix_rgb, palette, smoothstep};
 
 type Point = [f32; 2];
@@ -56,6 +57,22 @@ impl Shape {
             (Split::Test, 6) => Self::Cross { arm: rng.random_range(0.25..0.45) },
             (Split::Test, 7..=8) => Self::Van,
             (Split::Test, _) => Self::Doll,
+        }
+    }
+
+    /// One that reaches about as far in every direction.
+    fn round(rng: &mut ChaCha8Rng, split: Split) -> Self {
+        loop {
+            let shape = Self::random(rng, split);
+            let round = match &shape {
+                Self::Disc | Self::Polygon { .. } | Self::Blob { .. } | Self::Star { .. } => true,
+                Self::Slab { half, .. } => half[0].min(half[1]) > 0.7,
+                Self::Oval { ratio } => *ratio > 0.7,
+                _ => false,
+            };
+            if round {
+                return shape;
+            }
         }
     }
 
@@ -258,6 +275,7 @@ fn draw(
 }
 
 /// How an object shall look.
+#[derive(Clone, Copy)]
 pub(crate) struct Look {
     /// In pixels, at scale 1.
     pub(crate) radius: f32,
@@ -267,35 +285,130 @@ pub(crate) struct Look {
     pub(crate) behind: f32,
     /// Whether its rotation must be visible.
     pub(crate) marked: bool,
+    /// Whether it must reach about as far in every direction: hands hold it at its edge.
+    pub(crate) round: bool,
+}
+
+impl Paint {
+    fn random(rng: &mut ChaCha8Rng, split: Split, look: &Look) -> Self {
+        let mut texture = Texture::new(rng, split, look.radius * look.density * rng_feature(look));
+        for _ in 0..6 {
+            if (luma(texture.colours[0]) - look.behind).abs() > 0.15 {
+                break;
+            }
+            texture.colours = palette(rng, split);
+        }
+        let trims = [palette(rng, split)[0], palette(rng, split)[1]];
+        let decals = [Decal::None, Decal::None, Decal::Stripe, Decal::Half, Decal::Dot];
+        Self {
+            texture,
+            trims,
+            decal: decals[rng.random_range(if look.marked { 2..5 } else { 0..5 })],
+            decal_angle: rng.random_range(0.0..TAU),
+            light: [rng.random_range(-0.25..0.25), rng.random_range(-0.3..0.1)],
+            rim: rng.random_range(0.0..0.6),
+            outline: if rng.random_bool(0.3) { rng.random_range(0.2..0.7) } else { 0.0 },
+        }
+    }
 }
 
 /// A random thing, centred on the origin of its layer.
 pub(crate) fn object(rng: &mut ChaCha8Rng, split: Split, look: &Look) -> Sprite {
-    let mut shape = Shape::random(rng, split);
+    let mut shape = if look.round { Shape::round(rng, split) } else { Shape::random(rng, split) };
     if look.marked && matches!(shape, Shape::Person | Shape::Doll) {
         shape = if split == Split::Train { Shape::Bottle } else { Shape::Cross { arm: 0.3 } };
     }
-    let mut texture = Texture::new(rng, split, look.radius * look.density * rng_feature(look));
-    for _ in 0..6 {
-        if (luma(texture.colours[0]) - look.behind).abs() > 0.15 {
-            break;
-        }
-        texture.colours = palette(rng, split);
-    }
-    let trims = [palette(rng, split)[0], palette(rng, split)[1]];
-    let decals = [Decal::None, Decal::None, Decal::Stripe, Decal::Half, Decal::Dot];
-    let paint = Paint {
-        texture,
-        trims,
-        decal: decals[rng.random_range(if look.marked { 2..5 } else { 0..5 })],
-        decal_angle: rng.random_range(0.0..TAU),
-        light: [rng.random_range(-0.25..0.25), rng.random_range(-0.3..0.1)],
-        rim: rng.random_range(0.0..0.6),
-        outline: if rng.random_bool(0.3) { rng.random_range(0.2..0.7) } else { 0.0 },
-    };
+    let paint = Paint::random(rng, split, look);
     let radius = look.radius * look.density;
     let sprite = draw(&paint, radius, [0.0, 0.0], shape.extent(), 4, |p| shape.distance(p));
     sprite.magnified(look.density)
+}
+
+/// A part that is fixed at one end.
+#[derive(Clone, Copy)]
+pub(crate) enum Piece {
+    /// Of a box, a book, a cupboard.
+    Lid,
+    /// Of a flower.
+    Petal,
+}
+
+/// A random piece: from the origin of its layer, where it is fixed, along +y; half its width and half its length in
+/// pixels. No outline occurs in both splits.
+pub(crate) fn piece(rng: &mut ChaCha8Rng, split: Split, piece: Piece, half: Point, look: &Look) -> Sprite {
+    let paint = Paint::random(rng, split, look);
+    let width = half[0] / half[1];
+    let shape = |[x, y]: Point| {
+        let distance = match (piece, split) {
+            (Piece::Lid, Split::Train) => slab([x, y], [0.0, 1.0], [width, 1.0], 0.1 * width.min(1.0)),
+            (Piece::Lid, Split::Test) => {
+                (((x / width).powi(4) + (y - 1.0).powi(4)).powf(0.25) - 1.0) * width.min(1.0)
+            }
+            (Piece::Petal, Split::Train) => 0.8 * (x.abs() - width * (1.0 - (y - 1.0).powi(2))),
+            (Piece::Petal, Split::Test) => {
+                let along = (y / 2.0).clamp(0.0, 1.0);
+                0.7 * (x.abs() - 2.6 * width * along.sqrt() * (1.0 - along)) + (y / 2.0 - along).abs()
+            }
+        };
+        (distance, 0)
+    };
+    draw(&paint, half[1] * look.density, [0.0, 1.0], [width, 1.0], 4, shape).magnified(look.density)
+}
+
+/// A limb or the trunk of a person, with the joint at which it hangs as its layer's origin.
+pub(crate) struct Limb {
+    pub(crate) sprite: Sprite,
+    /// The joint's place on the trunk, in pixels.
+    pub(crate) joint: Point,
+    /// Swings to the fore with this sign when walking; 0: does not swing.
+    pub(crate) swing: f32,
+}
+
+/// A random person who can walk, from the limbs behind the trunk to those before it; the hips are about the origin. A
+/// person is about 2.7 radii tall; those of the splits are built differently.
+pub(crate) fn person(rng: &mut ChaCha8Rng, split: Split, look: &Look) -> Vec<Limb> {
+    let [skin, shirt, trousers] = [0.3, 0.8, 0.8]
+        .map(|radius| Paint::random(rng, split, &Look { radius: look.radius * radius, ..*look }));
+    let unit = look.radius * look.density;
+    let (shoulder, hip) = (rng.random_range(0.26..0.38), rng.random_range(0.1..0.18));
+    let (leg, arm) = (rng.random_range(1.0..1.25), rng.random_range(0.75..0.95));
+    let bar = |paint: &Paint, to: f32, thick: f32| {
+        let shape = |p: Point| {
+            let distance = match split {
+                Split::Train => capsule(p, [0.0, 0.0], [0.0, to - thick], thick),
+                Split::Test => slab(p, [0.0, to / 2.0 - thick / 2.0], [thick, to / 2.0 + thick / 2.0], 0.04),
+            };
+            (distance, 0)
+        };
+        let extent = [thick, (to + thick) / 2.0];
+        draw(paint, unit, [0.0, (to - thick) / 2.0], extent, 4, shape).magnified(look.density)
+    };
+    let head = |[x, y]: Point| match split {
+        Split::Train => (x * 1.15).hypot(y + 1.2) - 0.24,
+        Split::Test => slab([x, y], [0.0, -1.2], [0.2, 0.25], 0.1),
+    };
+    let trunk = |p: Point| {
+        let body = match split {
+            Split::Train => capsule(p, [0.0, -0.62], [0.0, 0.0], 0.33),
+            Split::Test => slab(p, [0.0, -0.35], [0.36, 0.52], 0.12),
+        };
+        nearest(&[(body, 0), (head(p), 1)])
+    };
+    let [face, neck, _] = skin.texture.colours;
+    let trunk_paint = Paint { trims: [face, neck], ..shirt };
+    let leg = |side: f32| Limb {
+        sprite: bar(&trousers, leg, 0.16),
+        joint: [side * hip * look.radius, 0.1 * look.radius],
+        swing: side,
+    };
+    let arm = |side: f32| Limb {
+        sprite: bar(&trunk_paint, arm, 0.12),
+        joint: [side * shoulder * look.radius, -0.62 * look.radius],
+        swing: -side,
+    };
+    let body = draw(&trunk_paint, unit, [0.0, -0.6], [0.45, 0.95], 4, trunk).magnified(look.density);
+    let body = Limb { sprite: body, joint: [0.0; 2], swing: 0.0 };
+    vec![arm(-1.0), leg(-1.0), leg(1.0), body, arm(1.0)]
 }
 
 /// Features of an object's surface relative to its radius: small things carry coarser patterns.
@@ -303,8 +416,21 @@ fn rng_feature(look: &Look) -> f32 {
     if look.radius < 25.0 { 0.6 } else { 0.4 }
 }
 
-/// A hand with its arm: the fingertips at the layer's origin, the arm away along +y for `length` pixels.
-pub(crate) fn hand(rng: &mut ChaCha8Rng, split: Split, size: f32, length: f32, density: f32) -> Sprite {
+/// How a hand shall look.
+pub(crate) struct HandLook {
+    /// Width of the palm, in pixels.
+    pub(crate) size: f32,
+    /// From the fingertips to the elbow, or to where a straight arm ends.
+    pub(crate) length: f32,
+    /// Length of the upper arm where the elbow bends; `None` for a straight arm.
+    pub(crate) upper: Option<f32>,
+    pub(crate) density: f32,
+}
+
+/// A hand with its arm: the fingertips at the layer's origin, the arm away along +y; and the upper arm, if there is one,
+/// from the elbow at its layer's origin along +y.
+pub(crate) fn hand(rng: &mut ChaCha8Rng, split: Split, look: &HandLook) -> (Sprite, Option<Sprite>) {
+    let &HandLook { size, length, upper, density } = look;
     let skin = match split {
         Split::Train => {
             hsv(rng.random_range(0.02..0.075), rng.random_range(0.25..0.6), rng.random_range(0.35..0.95))
@@ -331,7 +457,7 @@ pub(crate) fn hand(rng: &mut ChaCha8Rng, split: Split, size: f32, length: f32, d
     let curl = rng.random_range(0.35..1.0);
     let thumb = if rng.random_bool(0.5) { 1.0 } else { -1.0 };
     let wrist = rng.random_range(0.32..0.42);
-    let lean = rng.random_range(-0.08..0.08);
+    let lean = if upper.is_some() { 0.0 } else { rng.random_range(-0.08..0.08) };
     let end = length / size;
     let shape = |p: Point| {
         let mut parts = [(f32::MAX, 0); 9];
@@ -348,7 +474,17 @@ pub(crate) fn hand(rng: &mut ChaCha8Rng, split: Split, size: f32, length: f32, d
         nearest(&parts)
     };
     let middle = end / 2.0;
-    draw(&paint, size * density, [0.0, middle], [1.6, middle + 0.4], 4, shape).magnified(density)
+    let extent = [1.6, middle + 0.6];
+    let fore = draw(&paint, size * density, [0.0, middle], extent, 4, shape).magnified(density);
+    let upper = upper.map(|length| {
+        let (end, thick) = (length / size, wrist * 1.4);
+        // Where the sleeve does not reach, it is the skin that shows.
+        let part = usize::from(cuff < look.length / size);
+        let shape = |p: Point| (capsule(p, [0.0, 0.0], [0.0, end], thick), part);
+        let extent = [thick, end / 2.0 + thick];
+        draw(&paint, size * density, [0.0, end / 2.0], extent, 4, shape).magnified(density)
+    });
+    (fore, upper)
 }
 
 /// Where an arm that comes from this side of the picture points, as the angle for [`hand`]'s layer.

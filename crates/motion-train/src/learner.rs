@@ -335,7 +335,9 @@ impl Run {
         let mut sum = Tensor::new(0f32, &Device::Cpu)?;
         let Some(guide) = &self.recipe.guide else { return Ok(sum) };
         let (pairs, modules) = (batch[0].view.frames - 1, batch[0].example.truth.len());
-        for (module, (now, next)) in compared.iter().take(modules).enumerate() {
+        // Where nothing that a module compares learns, there is nothing to tell it.
+        let learning = compared.iter().take(modules).enumerate().filter(|(_, (now, _))| now.track_op());
+        for (module, (now, next)) in learning {
             // The truth runs from what was filmed first.
             let ends = |later: bool| -> Result<Tensor> {
                 let of = |(i, look): (usize, &Look)| {

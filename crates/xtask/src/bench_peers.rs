@@ -7,7 +7,7 @@
 
 mod contestant;
 mod layers;
-mod report;
+pub(crate) mod report;
 mod setup;
 
 use anyhow::{Context, Result, bail};

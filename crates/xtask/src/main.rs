@@ -2,6 +2,7 @@
 //! In: the repository. Out: `web/pkg/`, a running server, a folder, or a verdict.
 #![allow(clippy::print_stdout, reason = "a command line program talks to its user")]
 
+mod ablations;
 mod bench_gpu;
 mod bench_peers;
 mod build;
@@ -67,6 +68,9 @@ enum Command {
     /// Time the networks on this machine's graphics card, and make a small folder that does it on any other.
     #[command(after_help = "Example: cargo xtask bench-gpu --no-run")]
     BenchGpu(bench_gpu::Options),
+    /// Train the paper's ablations on the synthetic set, and write docs/ablations.md.
+    #[command(after_help = "Example: cargo xtask ablations estimators --minutes 60")]
+    Ablations(ablations::Options),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +93,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Test { steps } => return test::test(&steps),
         Command::BenchPeers(options) => bench_peers::bench_peers(&options)?,
         Command::BenchGpu(options) => bench_gpu::bench_gpu(&options)?,
+        Command::Ablations(options) => ablations::ablations(&options)?,
     }
     Ok(true)
 }

@@ -163,7 +163,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
 }
 
 /// Markdown that is a table to the eye as well.
-pub(super) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let lines: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width =
         |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default();

@@ -364,6 +364,10 @@ fn symmetries_exchange_the_right_classes() {
         label("Something falling like a rock")
     );
     assert_eq!(seen("Something falling like a rock", false, false, true), None);
+    assert_eq!(seen("Opening something", true, true, true), label("Closing something"));
+    assert_eq!(seen("Picking something up", true, false, true), label("Putting something on a surface"));
+    assert_eq!(seen("Picking something up", false, true, false), None);
+    assert_eq!(seen("Tearing something into two pieces", false, false, true), None);
     for class in 0..CLASSES.len() {
         assert_eq!(Symmetry::default().label(class), Some(class));
         for bits in 0..8 {

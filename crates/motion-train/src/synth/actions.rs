@@ -425,8 +425,7 @@ impl Director {
         let both = self.chance(0.5);
         let middle = [CENTRE[0] + self.range(-28.0, 28.0), CENTRE[1] + self.range(-28.0, 28.0)];
         for (index, sign) in [-1.0f32, 1.0].into_iter().enumerate() {
-            let place = middle.map(|v| v);
-            let met: [f32; 2] = std::array::from_fn(|c| place[c] + sign * axis[c] * touch / 2.0);
+            let met: [f32; 2] = std::array::from_fn(|c| middle[c] + sign * axis[c] * touch / 2.0);
             let (angle, turn) = self.attitude();
             let moving = both || index == 0;
             let speed = self.ratio(9.0, 26.0);
@@ -764,6 +763,71 @@ mod tests {
                 };
                 let [before, after] = SAMPLED.map(apart);
                 assert!(if closer { after < before - 20.0 } else { after > before + 20.0 }, "seed {seed}");
+            }
+        }
+    }
+
+    /// The middles of the things that move by more than trembling, at a time, in the order of the layers.
+    fn movers(scene: &Scene, time: f32) -> Vec<[f32; 2]> {
+        let moves = |layer: &&Layer| matches!(layer.part, Part::Whole) && layer.motion.travel != [0.0; 2];
+        scene.layers.iter().filter(moves).map(|l| l.place(time).apply([0.0; 2]).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_picked_up_leaves_the_picture_and_what_is_put_down_stays() {
+        let inside = |p: &[f32; 2]| (0.0..SIZE[0]).contains(&p[0]) && (0.0..SIZE[1]).contains(&p[1]);
+        for seed in 0..50 {
+            for up in [true, false] {
+                let scene = scene(Action::Lift { up }, seed, Split::Test, true);
+                let [before, after] = [0.0, 1.0].map(|time| movers(&scene, time).iter().all(inside));
+                let left = movers(&scene, if up { 1.05 } else { 0.0 }).iter().all(|p| p[1] < 0.0);
+                assert!(if up { before } else { after }, "up {up}, seed {seed}");
+                assert!(left, "up {up}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_things_pass_or_collide() {
+        for seed in 0..50 {
+            let way = |action| {
+                let scene = scene(action, seed, Split::Train, true);
+                let apart = |time| match movers(&scene, time)[..] {
+                    [a, b] => [b[0] - a[0], b[1] - a[1]],
+                    ref found => panic!("{} things move", found.len()),
+                };
+                [0.0, 0.5, 1.0].map(apart)
+            };
+            let dot = |a: [f32; 2], b: [f32; 2]| a[0] * b[0] + a[1] * b[1];
+            // Walkers are many layers: those scenes are left out.
+            let walks = |action| {
+                let scene = scene(action, seed, Split::Train, true);
+                scene.layers.iter().any(|layer| matches!(layer.part, Part::Limb { .. }))
+            };
+            if !walks(Action::Pass) {
+                let [before, _, after] = way(Action::Pass);
+                let along = [before[0] - after[0], before[1] - after[1]];
+                assert!(dot(before, along) > 0.0 && dot(after, along) < 0.0, "seed {seed}");
+            }
+            let [before, _, after] = way(Action::Collide);
+            assert!(dot(before, after) > 0.0, "seed {seed}: they stay on their sides");
+        }
+    }
+
+    #[test]
+    fn what_is_stretched_grows_and_what_is_squeezed_shrinks() {
+        for seed in 0..50 {
+            for (action, sign) in [(Action::Stretch, 1.0), (Action::Squeeze, -1.0)] {
+                let scene = scene(action, seed, Split::Train, true);
+                let soft = scene.layers.iter().find(|layer| layer.motion.form.growth != [0.0; 2]).unwrap();
+                let Form { axis, .. } = soft.motion.form;
+                let ends = [[-axis.sin(), axis.cos()], [axis.sin(), -axis.cos()]];
+                let length = |time| {
+                    let [a, b] = ends.map(|end| soft.place(time).apply(end.map(|v| v * 20.0)).unwrap());
+                    (a[0] - b[0]).hypot(a[1] - b[1])
+                };
+                let most = (0..=40).map(|i| sign * (length(i as f32 / 40.0) / length(-0.3)).ln());
+                assert!(most.fold(0.0, f32::max) > 0.2, "{action:?}, seed {seed}");
             }
         }
     }

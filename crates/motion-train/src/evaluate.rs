@@ -12,6 +12,7 @@ use crate::error::{Error, Result, at};
 use crate::metrics::{Confusion, EndPointError, Evaluation};
 use crate::progress;
 use crate::synth::FlowField;
+use crate::videos::Choice;
 
 /// Loads a model folder for the CPU.
 ///
@@ -74,11 +75,13 @@ pub fn evaluate(model: &Path, data: &Data) -> Result<Evaluation> {
     let bar = progress::bar("evaluating", data.count());
     let parts: Vec<(usize, Vec<f32>, EndPointError)> = (0..data.count())
         .into_par_iter()
-        .map(|index| {
-            let sample = data.sample(index)?;
-            let found = evaluate_clip(&net, &sample)?;
+        .filter_map(|index| {
+            let sample = data.sample(index, config, Choice::Test).transpose()?;
             bar.inc(1);
-            Ok((sample.label, found.0, found.1))
+            Some(sample.and_then(|sample| {
+                let found = evaluate_clip(&net, &sample)?;
+                Ok((sample.label, found.0, found.1))
+            }))
         })
         .collect::<Result<_>>()?;
     bar.finish_and_clear();
@@ -88,7 +91,8 @@ pub fn evaluate(model: &Path, data: &Data) -> Result<Evaluation> {
         confusion.add(*label, logits);
         epe.merge(error);
     }
-    Ok(confusion.evaluation(&labels, epe))
+    let skipped = data.videos().map(|videos| videos.skipped_count());
+    Ok(Evaluation { skipped, ..confusion.evaluation(&labels, epe) })
 }
 
 fn evaluate_clip(net: &MsNet<CpuBackend>, sample: &Sample) -> Result<(Vec<f32>, EndPointError)> {

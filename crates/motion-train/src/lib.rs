@@ -22,9 +22,11 @@ mod plots;
 mod progress;
 pub mod recipe;
 pub mod schedule;
+mod skipped;
 mod state;
 pub mod synth;
 pub mod trunk;
+pub mod videos;
 
 pub use error::{Error, Result};
 pub use evaluate::evaluate;

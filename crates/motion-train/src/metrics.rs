@@ -13,6 +13,9 @@ pub struct Evaluation {
     pub top5: f64,
     /// How many clips.
     pub clips: usize,
+    /// Videos that could not be read, beside those clips; absent where the set is none of videos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<usize>,
     /// `top1` by class.
     pub per_class: BTreeMap<String, f64>,
     /// Mean distance from the true flow in cells of the first motion stage, over visible cells; absent where there is
@@ -71,6 +74,7 @@ impl Confusion {
             top1: self.top1(),
             top5: share(self.top5, self.clips()),
             clips: self.clips(),
+            skipped: None,
             per_class,
             epe_cells: epe.found_mean(),
             zero_epe_cells: epe.mean(epe.zero),

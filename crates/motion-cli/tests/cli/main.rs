@@ -5,6 +5,7 @@
 mod bad_input;
 mod classify;
 mod convert;
+mod foreign;
 mod forward;
 mod maps;
 mod support;

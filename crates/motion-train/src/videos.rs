@@ -139,23 +139,43 @@ impl Videos {
         &self.listed.videos[index].0
     }
 
-    /// The clip of video `index` for a network: `config.frames` frames of the size `config.resize`, to which the
-    /// network's input is resized in any case; nothing larger is kept. `None` where the video is left out.
+    /// The clip of video `index` for a network: `config.frames` frames of the size `config.resize`. `None` where the
+    /// video is left out.
     ///
     /// # Errors
     /// When no video can be decoded here, or more than half of the set's are left out.
     pub fn clip(&self, index: usize, config: &Config, choice: Choice) -> Result<Option<Vec<Frame>>> {
+        self.frames(index, config.resize, |count| choice.frames(config, count, index))
+    }
+
+    /// The frames of video `index` that `choose` names, told how many there are; in its order, and as often as it names
+    /// them. Each is resized to (height, width) `size` as it comes, to which the network's input is resized in any case;
+    /// nothing larger is kept. `None` where the video is left out.
+    ///
+    /// # Errors
+    /// As [`Self::clip`].
+    pub fn frames(
+        &self,
+        index: usize,
+        size: [usize; 2],
+        choose: impl FnOnce(usize) -> Vec<usize>,
+    ) -> Result<Option<Vec<Frame>>> {
         if self.problems().contains_key(&index) {
             return Ok(None);
         }
-        match self.decode(index, config, choice) {
+        match self.decode(index, size, choose) {
             Ok(frames) => Ok(Some(frames)),
             Err(error) if error.is_of_the_machine() => Err(error.into()),
             Err(error) => self.skip(index, error.to_string()).map(|()| None),
         }
     }
 
-    fn decode(&self, index: usize, config: &Config, choice: Choice) -> motion_video::Result<Vec<Frame>> {
+    fn decode(
+        &self,
+        index: usize,
+        [height, width]: [usize; 2],
+        choose: impl FnOnce(usize) -> Vec<usize>,
+    ) -> motion_video::Result<Vec<Frame>> {
         let opened;
         let source = match self.counted[index].get() {
             Some(source) => source,
@@ -170,11 +190,10 @@ impl Videos {
                 }
             }
         };
-        let wanted = choice.frames(config, source.frame_count(), index);
+        let wanted = choose(source.frame_count());
         let mut distinct = wanted.clone();
         distinct.sort_unstable();
         distinct.dedup();
-        let [height, width] = config.resize;
         let mut frames = BTreeMap::new();
         source.visit(&distinct, |index, frame| -> motion_video::Result<()> {
             frames.insert(index, resize::resize(&frame, height, width)?);

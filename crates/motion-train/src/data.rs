@@ -4,17 +4,18 @@ use std::path::PathBuf;
 
 use motion_clip::Frame;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::recipe::DataSpec;
+use crate::sampler::Sampler;
 use crate::synth::{self, Dataset, FlowField, RenderOptions, Split};
 
 /// One labelled clip.
 pub struct Sample {
-    /// The sampled frames, T of them.
+    /// Its frames.
     pub frames: Vec<Frame>,
     /// Index into [`Data::labels`].
     pub label: usize,
-    /// True flow from each frame to the next, T - 1 of them.
+    /// True flow from each frame to the next, one fewer than frames; empty where it is not known.
     pub flow: Vec<FlowField>,
 }
 
@@ -28,7 +29,7 @@ pub enum Data {
         seed: u64,
         /// Which materials and shapes.
         split: Split,
-        /// T.
+        /// Of each clip.
         frames: usize,
     },
     /// Clips on disk.
@@ -36,27 +37,31 @@ pub enum Data {
 }
 
 impl Data {
+    /// Clips of `frames` frames to train on.
+    ///
     /// # Errors
     /// When the folder is no data set, or its clips have another number of frames.
     pub fn open(spec: &DataSpec, frames: usize) -> Result<Self> {
-        match &spec.folder {
-            Some(folder) => Self::folder(folder.clone(), frames),
-            None => Ok(Self::Rendered { count: spec.count, seed: spec.seed, split: spec.split, frames }),
+        let Some(folder) = &spec.folder else {
+            return Ok(Self::Rendered { count: spec.count, seed: spec.seed, split: spec.split, frames });
+        };
+        let dataset = Dataset::open(folder)?;
+        match dataset.frames() == frames {
+            true => Ok(Self::Folder(dataset)),
+            false => Err(wrong_frames(folder.clone(), &dataset, frames)),
         }
     }
 
+    /// Clips of at least `frames` frames to evaluate on.
+    ///
     /// # Errors
-    /// When the folder is no data set, or its clips have another number of frames.
+    /// When the folder is no data set, or its clips have fewer frames.
     pub fn folder(path: PathBuf, frames: usize) -> Result<Self> {
         let dataset = Dataset::open(&path)?;
-        if dataset.frames() != frames {
-            let message = format!(
-                "its clips have {} frames, the model takes {frames}; render it anew",
-                dataset.frames()
-            );
-            return Err(crate::Error::Data { path, message });
+        match dataset.frames() >= frames {
+            true => Ok(Self::Folder(dataset)),
+            false => Err(wrong_frames(path, &dataset, frames)),
         }
-        Ok(Self::Folder(dataset))
     }
 
     /// Class names, in the order of the labels.
@@ -89,4 +94,18 @@ impl Data {
         };
         Ok(Sample { frames: rendered.frames, label: rendered.label, flow: rendered.flow })
     }
+
+    /// The clips that a test takes of video `index`, at least one.
+    ///
+    /// # Errors
+    /// As [`Self::sample`] and [`Sampler::indices`].
+    pub fn clips(&self, index: usize, sampler: &Sampler) -> Result<Vec<Sample>> {
+        sampler.cut(self.sample(index)?)
+    }
+}
+
+fn wrong_frames(path: PathBuf, dataset: &Dataset, frames: usize) -> Error {
+    let message =
+        format!("its clips have {} frames, the model takes {frames}; render it anew", dataset.frames());
+    Error::Data { path, message }
 }

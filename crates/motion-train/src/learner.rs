@@ -15,9 +15,11 @@ use crate::error::{Error, Result, at};
 use crate::evaluate::{self, evaluate};
 use crate::example::{Look, View, views};
 use crate::files::write_atomically;
+use crate::flow_figures::FlowSums;
 use crate::log::{Epoch, Log};
-use crate::metrics::{Confusion, EndPointError, Evaluation};
+use crate::metrics::{Confusion, Evaluation};
 use crate::parameters::{Frozen, Parameters};
+use crate::protocol::Protocol;
 use crate::recipe::{Norms, Recipe, statistics};
 use crate::state::State;
 use crate::synth::{CLASSES, Symmetry};
@@ -58,7 +60,7 @@ pub fn train(recipe_path: &Path, resume: bool) -> Result<Report> {
     }
     let model = out.join("model");
     let data = Data::open(&run.recipe.test, run.config.frames)?;
-    let test = evaluate(&model, &data)?;
+    let test = evaluate(std::slice::from_ref(&model), &data, &Protocol::default())?;
     let best = state.position.best.unwrap_or_default();
     card::write(&model, &run.recipe, &test, best, started.elapsed())?;
     plots::curves(&out.join("curves.svg"), &log.epochs, &run.recipe, steps)?;
@@ -363,7 +365,7 @@ impl Run {
     /// Top-1 and the mean end-point error of the first motion module's maps.
     fn figures(&self, clips: &Clips) -> Result<(f64, Option<f64>)> {
         let mut confusion = Confusion::new(self.config.classes());
-        let mut epe = EndPointError::default();
+        let mut flow = FlowSums::default();
         let views: Vec<View> =
             (0..clips.count()).map(|index| View::whole(index, self.config.frames)).collect();
         self.for_each_batch(clips, &views, self.recipe.batch, |batch| {
@@ -381,11 +383,11 @@ impl Run {
                 let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(0)).collect();
                 let counts: Vec<bool> =
                     truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
-                epe.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
+                flow.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
             }
             Ok(())
         })?;
-        Ok((confusion.top1(), epe.found_mean()))
+        Ok((confusion.top1(), flow.end_point()))
     }
 
     fn save_model(&self, name: &str) -> Result<()> {

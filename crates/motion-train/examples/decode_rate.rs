@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use motion_train::data::Data;
+use motion_train::data::{Data, Frames};
 use motion_train::recipe::DataSpec;
 use motion_train::videos::Choice;
 use rayon::prelude::*;
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = args.next().ok_or("expected a folder of class folders")?;
     let sampling = args.next().unwrap_or("segment".to_owned());
     let spec = DataSpec { folder: Some(Path::new(&folder).to_owned()), ..DataSpec::default() };
-    let data = Data::open(&spec, 8, None)?;
+    let data = Data::open(&spec, Frames::Exactly(8), None)?;
     let names: Vec<String> = (0..data.labels().len()).map(|i| format!("\"{i}\": \"{i}\"")).collect();
     let config = motion_net::Config::from_json(&format!(
         r#"{{"architecture": "msnet", "backbone": "tsm_resnet18", "frames": 8, "input_size": 224, "resize": [240, 320],

@@ -129,7 +129,7 @@ impl Run {
             None => evaluate::network_input(&self.config, &sample.frames)?,
             Some(crop) => {
                 let views = sample.frames.iter().map(|frame| crop.view(frame, &preprocess));
-                evaluate::normalised(&self.config, &views.collect::<Result<Vec<_>>>()?)?
+                evaluate::normalised(&preprocess, &views.collect::<Result<Vec<_>>>()?)?
             }
         };
         let geometry = |flow: &FlowField| match crop {

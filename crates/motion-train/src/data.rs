@@ -9,16 +9,17 @@ use motion_net::Config;
 use crate::error::{Error, Result};
 use crate::lists;
 use crate::recipe::DataSpec;
+use crate::sampler::Sampler;
 use crate::synth::{self, Dataset, FlowField, RenderOptions, Split};
 use crate::videos::{Choice, Videos};
 
 /// One labelled clip.
 pub struct Sample {
-    /// The sampled frames, T of them.
+    /// Its frames.
     pub frames: Vec<Frame>,
     /// Index into [`Data::labels`].
     pub label: usize,
-    /// True flow from each frame to the next, T - 1 of them; none where it is not known.
+    /// True flow from each frame to the next, one fewer than frames; empty where it is not known.
     pub flow: Vec<FlowField>,
 }
 
@@ -32,7 +33,7 @@ pub enum Data {
         seed: u64,
         /// Which materials and shapes.
         split: Split,
-        /// T.
+        /// Of each clip.
         frames: usize,
     },
     /// Clips on disk, with their true flow.
@@ -41,14 +42,24 @@ pub enum Data {
     Videos(Arc<Videos>),
 }
 
+/// How many frames the clips of a rendered set must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frames {
+    /// To train on, so many.
+    Exactly(usize),
+    /// To evaluate on: of more, so many are taken.
+    AtLeast(usize),
+}
+
 impl Data {
     /// Opens a set. The classes of videos whose `labels` no file names are `labels`, or where absent those of their
     /// list.
     ///
     /// # Errors
-    /// When a list or the folder is not as it should be, or the clips have another number of frames.
-    pub fn open(spec: &DataSpec, frames: usize, labels: Option<&[String]>) -> Result<Self> {
+    /// When a list or the folder is not as it should be, or rendered clips have another number of frames.
+    pub fn open(spec: &DataSpec, frames: Frames, labels: Option<&[String]>) -> Result<Self> {
         let Some(folder) = &spec.folder else {
+            let (Frames::Exactly(frames) | Frames::AtLeast(frames)) = frames;
             return Ok(Self::Rendered { count: spec.count, seed: spec.seed, split: spec.split, frames });
         };
         if spec.list.is_none() && folder.join("list.json").is_file() {
@@ -62,15 +73,17 @@ impl Data {
         Ok(Self::Videos(Arc::new(Videos::new(spec.list.as_ref().unwrap_or(folder), listed)?)))
     }
 
-    /// # Errors
-    /// When the folder is no data set, or its clips have another number of frames.
-    pub fn folder(path: PathBuf, frames: usize) -> Result<Self> {
+    /// A folder that `motionlens synth` wrote.
+    fn folder(path: PathBuf, frames: Frames) -> Result<Self> {
         let dataset = Dataset::open(&path)?;
-        if dataset.frames() != frames {
-            let message = format!(
-                "its clips have {} frames, the model takes {frames}; render it anew",
-                dataset.frames()
-            );
+        let found = dataset.frames();
+        let (suits, expected) = match frames {
+            Frames::Exactly(frames) => (found == frames, frames),
+            Frames::AtLeast(frames) => (found >= frames, frames),
+        };
+        if !suits {
+            let message =
+                format!("its clips have {found} frames, the model takes {expected}; render it anew");
             return Err(Error::Data { path, message });
         }
         Ok(Self::Folder(dataset))
@@ -121,5 +134,22 @@ impl Data {
             Self::Videos(videos) => Some(videos),
             _ => None,
         }
+    }
+
+    /// The clips that a test takes of video `index` for a network, at least one; `None` where the video cannot be used and
+    /// is left out.
+    ///
+    /// # Errors
+    /// As [`Self::sample`] and [`Sampler::indices`].
+    pub fn clips(&self, index: usize, config: &Config, sampler: &Sampler) -> Result<Option<Vec<Sample>>> {
+        let Self::Videos(videos) = self else {
+            let whole = self.sample(index, config, Choice::Test)?;
+            return whole.map(|whole| sampler.cut(whole)).transpose();
+        };
+        let all = |count| sampler.indices(count).unwrap_or_default().concat();
+        let frames = videos.frames(index, config.resize, all)?;
+        let label = videos.label(index);
+        let clip = |frames: &[Frame]| Sample { frames: frames.to_vec(), label, flow: Vec::new() };
+        Ok(frames.map(|frames| frames.chunks(sampler.frames).map(clip).collect()))
     }
 }

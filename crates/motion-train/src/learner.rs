@@ -11,14 +11,16 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::clips::Clips;
-use crate::data::Data;
+use crate::data::{Data, Frames};
 use crate::error::{Error, Result, at};
 use crate::evaluate::{self, evaluate};
 use crate::example::{Look, View, views};
 use crate::files::write_atomically;
+use crate::flow_figures::FlowSums;
 use crate::log::{Epoch, Log};
-use crate::metrics::{Confusion, EndPointError, Evaluation};
+use crate::metrics::{Confusion, Evaluation};
 use crate::parameters::{Frozen, Parameters};
+use crate::protocol::Protocol;
 use crate::recipe::{Norms, Recipe, statistics};
 use crate::state::{Position, State};
 use crate::synth::{CLASSES, Symmetry};
@@ -101,6 +103,7 @@ impl Run {
         let wrong = |message: String| Error::Recipe { path: path.to_owned(), message };
         let frames = recipe.model.get("frames").and_then(toml::Value::as_integer).unwrap_or(8);
         let frames = usize::try_from(frames).unwrap_or(8);
+        let frames = Frames::Exactly(frames);
         let train = Data::open(&recipe.train, frames, None)?;
         let labels = train.labels();
         let other = |name: &str, spec| -> Result<Data> {
@@ -184,7 +187,7 @@ impl Run {
         while !self.is_over(&state) {
             self.epoch(&mut state, &train, &validate, &mut log)?;
         }
-        let test = evaluate(&out.join("model"), &test)?;
+        let test = evaluate(&[out.join("model")], &test, &Protocol::default())?;
         let best = state.position.best.unwrap_or_default();
         Ok(Learnt { log, best, steps: self.steps(&train), test })
     }
@@ -440,7 +443,7 @@ impl Run {
     /// Top-1 and the mean end-point error of the first motion module's maps.
     fn figures(&self, clips: &Clips) -> Result<(f64, Option<f64>)> {
         let mut confusion = Confusion::new(self.config.classes());
-        let mut epe = EndPointError::default();
+        let mut flow = FlowSums::default();
         let choice = Choice::Validate { seed: self.recipe.seed };
         let views: Vec<View> =
             (0..clips.count()).map(|index| View::whole(index, self.config.frames, choice)).collect();
@@ -462,11 +465,11 @@ impl Run {
                 let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(0)).collect();
                 let counts: Vec<bool> =
                     truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
-                epe.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
+                flow.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
             }
             Ok(())
         })?;
-        Ok((confusion.top1(), epe.found_mean()))
+        Ok((confusion.top1(), flow.end_point()))
     }
 
     fn save_model(&self, name: &str) -> Result<()> {

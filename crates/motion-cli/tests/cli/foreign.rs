@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Ran, arg, fails, ffmpeg, frames, has_ffmpeg, json as parsed, model, program, ran, shared, succeeds,
+    Ran, arg, config_json, fails, ffmpeg, frames, has_ffmpeg, json as parsed, model, program, ran, shared,
+    succeeds, weights, write_model,
 };
 use crate::training::{MODEL, survives_kills};
 
@@ -329,4 +330,37 @@ fn hostile_files_are_a_data_set() {
     for name in ["derived_zero_length.mp4", "invalid_vp9_bitstream-bug_1416.webm", "sample_audio_only.mp4"] {
         assert!(listed.contains(name), "{listed}");
     }
+}
+
+/// Two clips of three crops of every video, by two models.
+#[test]
+fn videos_are_looked_at_as_often_as_the_published_tests_do() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let set = Set::something_v2();
+    let config =
+        config_json("resnet18", true).replace("\"resize\": [64, 64]", "\"resize\": [72, 104]").replace(
+            "\"0\": \"Up\", \"1\": \"Down\", \"2\": \"Still\"",
+            "\"0\": \"Moving left\", \"1\": \"Moving right\"",
+        );
+    let (four, five) = (set.place("four"), set.place("five"));
+    write_model(&four, &config, weights(&config));
+    let longer = config.replace("\"frames\": 4", "\"frames\": 5");
+    write_model(&five, &longer, weights(&longer));
+    let (data, list) = (set.place("set"), set.place("train.json"));
+    let args = [
+        "evaluate",
+        "--model",
+        arg(&four),
+        "--model",
+        arg(&five),
+        "--data",
+        arg(&data),
+        "--list",
+        arg(&list),
+    ];
+    let ran = succeeds(&[&args[..], &["--clips", "2", "--crops", "3", "--json"]].concat());
+    let figures = parsed(&ran.stdout);
+    assert_eq!((&figures["clips"], &figures["skipped"]), (&SOUND.into(), &1.into()), "{}", ran.stderr);
 }

@@ -3,15 +3,12 @@
 //! In: a subcommand and its options. Out: results on standard output, progress and one line per error on standard
 //! error, exit code 0 only on success.
 
-mod child;
 mod commands;
 mod export;
-mod frames_folder;
 mod model;
 mod output;
 mod progress;
 mod source;
-mod video;
 
 use std::process::ExitCode;
 

@@ -1,14 +1,15 @@
 //! `VIDEO` of every subcommand. In: a video file or a folder of frames. Out: the number of frames, their times and
-//! size, and the frames that are asked for, one at a time.
+//! size, and the frames that are asked for, one at a time, while people see how far it is.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use motion_clip::Frame;
+use motion_video::Reading;
 
-use crate::frames_folder::FramesFolder;
-use crate::video::Video;
+use crate::output::note;
+use crate::progress::Progress;
 
 /// How to read a video.
 #[derive(Debug, Clone, Args)]
@@ -22,13 +23,7 @@ pub(crate) struct SourceArgs {
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Video(Video),
-    Folder(FramesFolder),
+    source: motion_video::Source,
 }
 
 impl Source {
@@ -42,43 +37,30 @@ impl Source {
             "--fps is {}, expected a number of frames per second above 0",
             args.fps
         );
-        let open = || -> Result<Kind> {
-            let is_folder = std::fs::metadata(path)?.is_dir();
-            Ok(if is_folder {
-                Kind::Folder(FramesFolder::open(path, args.fps)?)
-            } else {
-                Kind::Video(Video::open(path)?)
-            })
-        };
-        let kind = open().with_context(|| path.display().to_string())?;
-        let source = Self { path: path.to_owned(), kind };
-        ensure!(
-            source.frame_count() >= 2,
-            "{}: only 1 frame, expected at least 2: motion is what changes from one frame to the next",
-            path.display()
-        );
-        Ok(source)
+        let name = path.display();
+        let progress = Progress::counter(&format!("counting the frames of {name}"));
+        let reading = Reading { frames_per_sec: args.fps, threads: None };
+        let source = motion_video::Source::open(path, reading, &mut || progress.inc());
+        let source = source.with_context(|| name.to_string())?;
+        if let Some(said) = source.note() {
+            note(&format!("{name}: {said}"));
+        }
+        Ok(Self { path: path.to_owned(), source })
     }
 
     /// Number of frames that really decode.
     pub(crate) fn frame_count(&self) -> usize {
-        self.times().len()
+        self.source.frame_count()
     }
 
     /// When each frame is shown, in seconds.
     pub(crate) fn times(&self) -> &[f64] {
-        match &self.kind {
-            Kind::Video(video) => &video.times,
-            Kind::Folder(folder) => &folder.times,
-        }
+        self.source.times()
     }
 
     /// Width and height as shown.
     pub(crate) fn size(&self) -> [usize; 2] {
-        match &self.kind {
-            Kind::Video(video) => video.size,
-            Kind::Folder(folder) => folder.size,
-        }
+        self.source.size()
     }
 
     /// Hands over the frames at `indices` (increasing, within [`Self::frame_count`]), one at a time.
@@ -90,10 +72,12 @@ impl Source {
         indices: &[usize],
         each: &mut dyn FnMut(usize, Frame) -> Result<()>,
     ) -> Result<()> {
-        match &self.kind {
-            Kind::Video(video) => video.visit(indices, each),
-            Kind::Folder(folder) => folder.visit(indices, each),
-        }
-        .with_context(|| self.path.display().to_string())
+        let progress = Progress::bar(indices.len(), &format!("decoding {}", self.path.display()));
+        let visited = self.source.visit(indices, |index, frame| -> Result<()> {
+            each(index, frame)?;
+            progress.inc();
+            Ok(())
+        });
+        visited.with_context(|| self.path.display().to_string())
     }
 }

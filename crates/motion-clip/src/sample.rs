@@ -52,6 +52,24 @@ pub fn dense_test(n: usize, t: usize, clips: usize, window: usize) -> Vec<usize>
         .collect()
 }
 
+/// The published training sampler: a frame at random from each of `t` parts of `n / t` frames; `below(k)` is a random
+/// number of 0 ..< k. The last `n % t` frames are never taken, and a video with fewer frames than parts gives frame 0
+/// throughout. Empty when `n` or `t` is 0.
+pub fn segment_train(n: usize, t: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+    match n.checked_div(t).unwrap_or(0) {
+        0 => vec![0; if n == 0 { 0 } else { t }],
+        part => (0..t).map(|i| i * part + below(part)).collect(),
+    }
+}
+
+/// A window of `window` frames from a random start, as the published code takes it for training and validation: every
+/// `window / t` frames, wrapping around at the end of the video; `below(k)` is a random number of 0 ..< k. The latest
+/// window that fits is never taken, as there. Empty when `n` or `t` is 0.
+pub fn dense_train(n: usize, t: usize, window: usize, mut below: impl FnMut(usize) -> usize) -> Vec<usize> {
+    let start = if n > window { below(n - window) } else { 0 };
+    dense_from(n, t, start, window)
+}
+
 /// The frames of each of `clips` clips of `t` frames.
 ///
 /// Segment: one clip takes the centres of the parts; two take the centres and the starts, as TSM does;
@@ -142,6 +160,21 @@ mod tests {
         let clips = clip_indices(Sampling::Dense, 300, 8, 10).unwrap();
         assert_eq!(clips.concat(), dense_test(300, 8, 10, 64));
         assert_eq!(clips.len(), 10);
+    }
+
+    #[test]
+    fn training_takes_its_frames_at_random() {
+        // 19 frames in 4 parts of 4; the last three are left over.
+        let highest = |k: usize| k - 1;
+        assert_eq!(segment_train(19, 4, highest), [3, 7, 11, 15]);
+        assert_eq!(segment_train(19, 4, |_| 0), [0, 4, 8, 12]);
+        assert_eq!(segment_train(3, 4, highest), [0; 4]);
+        assert_eq!(dense_train(100, 8, 64, highest), [35, 43, 51, 59, 67, 75, 83, 91]);
+        assert_eq!(dense_train(20, 8, 64, highest), [0, 8, 16, 4, 12, 0, 8, 16]);
+        for nothing in [segment_train(0, 8, highest), dense_train(0, 8, 64, highest)] {
+            assert!(nothing.is_empty());
+        }
+        assert!(segment_train(9, 0, highest).is_empty() && dense_train(99, 0, 64, highest).is_empty());
     }
 
     #[test]

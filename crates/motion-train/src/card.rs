@@ -27,6 +27,9 @@ fn card(recipe: &Recipe, test: &Evaluation, best: f64, took: Duration) -> String
     let mut card = String::from("# Model card\n\n## Figures\n\n| | |\n|---|---|\n");
     let mut row = |name: &str, value: String| writeln!(card, "| {name} | {value} |").unwrap_or_default();
     row("test clips", test.clips.to_string());
+    if let Some(count) = test.skipped.filter(|count| *count > 0) {
+        row("test videos that could not be read", count.to_string());
+    }
     if recipe.maps_only() {
         row("end-point error, validation clips (chose the epoch)", format!("{:.2} cells", -best));
     } else {

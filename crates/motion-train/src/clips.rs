@@ -13,8 +13,9 @@ use crate::data::{Data, Sample};
 use crate::error::Result;
 use crate::example::{Example, Look, Truth, View};
 use crate::learner::Run;
-use crate::recipe::DataSpec;
+use crate::skipped::Skipped;
 use crate::synth::{FlowField, FlowGrid, Symmetry};
+use crate::videos::{Choice, Videos};
 use crate::{evaluate, progress};
 
 /// The clips of a set.
@@ -33,31 +34,48 @@ impl Clips {
             Self::Read(data) => data.count(),
         }
     }
+
+    /// The videos, where it is a set of them.
+    fn videos(&self) -> Option<&Arc<Videos>> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Read(data) => data.videos(),
+        }
+    }
 }
 
 impl Run {
-    /// Opens a set and, with `keep`, renders or reads every clip once and keeps what the trained part of the network
-    /// reads.
-    pub(crate) fn clips(&self, spec: &DataSpec, keep: bool, what: &'static str) -> Result<Clips> {
-        let data = Data::open(spec, self.config.frames)?;
-        if !keep {
+    /// A set's clips. With `keep` every one is rendered or read once, and what the trained part of the network reads
+    /// is kept; not of videos, whose clips are others in every epoch. `known` are videos that are to be left out.
+    pub(crate) fn clips(
+        &self,
+        data: Data,
+        keep: bool,
+        what: &'static str,
+        known: &[Skipped],
+    ) -> Result<Clips> {
+        if let Some(videos) = data.videos() {
+            videos.prepare(known)?;
+        }
+        if !keep || data.videos().is_some() {
             return Ok(Clips::Read(data));
         }
         let bar = progress::bar(what, data.count());
         let examples = (0..data.count())
             .into_par_iter()
-            .map(|index| {
-                let example = self.example(data.sample(index)?, None)?;
+            .filter_map(|index| {
+                let sample = data.sample(index, &self.config, Choice::Test).transpose()?;
+                let example = sample.and_then(|sample| self.example(sample, None));
                 bar.inc(1);
-                Ok(Arc::new(example))
+                Some(example.map(Arc::new))
             })
             .collect::<Result<_>>();
         bar.finish_and_clear();
         Ok(Clips::Kept(examples?))
     }
 
-    /// Gives `work` the clips of these views, `size` at a time. While it works, the next are prepared; there are never
-    /// more than two batches waiting.
+    /// Gives `work` the clips of these views, `size` at a time, or fewer where videos among them are left out. While it
+    /// works, the next are prepared; there are never more than two batches waiting.
     pub(crate) fn for_each_batch(
         &self,
         clips: &Clips,
@@ -69,8 +87,13 @@ impl Run {
             let (send, receive) = sync_channel(1);
             scope.spawn(move || {
                 for views in views.chunks(size) {
-                    let looks: Result<Vec<Look>> =
-                        views.par_iter().map(|view| self.look(clips, view)).collect();
+                    let looks = || -> Result<Vec<Look>> {
+                        views.par_iter().filter_map(|view| self.look(clips, view).transpose()).collect()
+                    };
+                    let looks = match clips.videos() {
+                        Some(videos) => videos.with_decoders(looks),
+                        None => looks(),
+                    };
                     // Nobody waits for it any more where the work has failed.
                     if send.send(looks).is_err() {
                         return;
@@ -81,18 +104,22 @@ impl Run {
         })
     }
 
-    fn look(&self, clips: &Clips, &view: &View) -> Result<Look> {
+    /// A clip as a step sees it; `None` where its video is left out.
+    fn look(&self, clips: &Clips, &view: &View) -> Result<Option<Look>> {
         let example = match clips {
             Clips::Kept(examples) => examples[view.index].clone(),
-            Clips::Read(data) => Arc::new(self.example(data.sample(view.index)?, view.crop)?),
+            Clips::Read(data) => match data.sample(view.index, &self.config, view.choice)? {
+                Some(sample) => Arc::new(self.example(sample, view.crop)?),
+                None => return Ok(None),
+            },
         };
-        Ok(match self.label(example.label, view.seen) {
+        Ok(Some(match self.label(example.label, view.seen) {
             Some(label) => Look { example, view, label },
             None => {
                 let label = example.label;
                 Look { example, view: View { seen: Symmetry::default(), ..view }, label }
             }
-        })
+        }))
     }
 
     /// What the trained part of the network reads of a clip.
@@ -102,7 +129,7 @@ impl Run {
             None => evaluate::network_input(&self.config, &sample.frames)?,
             Some(crop) => {
                 let views = sample.frames.iter().map(|frame| crop.view(frame, &preprocess));
-                evaluate::normalised(&self.config, &views.collect::<Result<Vec<_>>>()?)?
+                evaluate::normalised(&preprocess, &views.collect::<Result<Vec<_>>>()?)?
             }
         };
         let geometry = |flow: &FlowField| match crop {

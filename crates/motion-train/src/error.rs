@@ -57,6 +57,12 @@ pub enum Error {
     /// The network failed.
     #[error(transparent)]
     Net(#[from] motion_net::Error),
+    /// Videos cannot be decoded here.
+    #[error(transparent)]
+    Video(#[from] motion_video::Error),
+    /// There are no threads to decode videos with.
+    #[error(transparent)]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// Frames could not be prepared.
     #[error(transparent)]
     Clip(#[from] motion_clip::Error),

@@ -1,16 +1,18 @@
-//! A model folder and labelled clips in, figures out.
+//! Model folders and labelled videos in, figures out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use motion_clip::Preprocess;
-use motion_net::maps::StageMaps;
-use motion_net::{Backend, Config, CpuBackend, HostTensor, MsNet, Weights};
+use motion_clip::{Geometry, Preprocess};
+use motion_net::{Backend, Config, CpuBackend, Estimation, HostTensor, MsNet, StageMaps, Weights, read_maps};
 use rayon::prelude::*;
 
 use crate::data::{Data, Sample};
 use crate::error::{Error, Result, at};
-use crate::metrics::{Confusion, EndPointError, Evaluation};
+use crate::flow_figures::StageSums;
+use crate::metrics::{Confusion, Evaluation};
 use crate::progress;
+use crate::protocol::{Protocol, View, softmax};
+use crate::sampler::Sampler;
 use crate::synth::FlowField;
 
 /// Loads a model folder for the CPU.
@@ -38,8 +40,8 @@ pub fn network_input(config: &Config, frames: &[motion_clip::Frame]) -> Result<H
 }
 
 /// The same from what the network sees of each frame, `input_size` x `input_size`.
-pub(crate) fn normalised(config: &Config, views: &[motion_clip::Frame]) -> Result<HostTensor> {
-    host(preprocess(config).clip_of_views(views)?)
+pub(crate) fn normalised(preprocess: &Preprocess, views: &[motion_clip::Frame]) -> Result<HostTensor> {
+    host(preprocess.clip_of_views(views)?)
 }
 
 fn host(clip: motion_clip::Clip) -> Result<HostTensor> {
@@ -53,74 +55,165 @@ pub fn preprocess(config: &Config) -> Preprocess {
     Preprocess { resize, input_size, mean, std }
 }
 
-/// Runs a model folder over a set of clips.
+/// Runs models over a set of videos: one model, or several whose scores are averaged.
 ///
 /// # Errors
-/// When the model or a clip cannot be read, or the classes are not the model's.
-pub fn evaluate(model: &Path, data: &Data) -> Result<Evaluation> {
-    let net = load_model(model)?;
-    let config = net.config();
-    let labels: Vec<String> = config.id2label.values().cloned().collect();
-    if labels != data.labels() {
-        let message = format!(
-            "its classes are not the data set's: found {} ({:?}, ...), expected {} ({:?}, ...); evaluate on data of the same classes",
-            labels.len(),
-            labels.first(),
-            data.labels().len(),
-            data.labels().first()
-        );
-        return Err(Error::Data { path: model.join("config.json"), message });
-    }
+/// When a model or a clip cannot be read, the classes are not the models', or `protocol` does not suit a model.
+pub fn evaluate(models: &[PathBuf], data: &Data, protocol: &Protocol) -> Result<Evaluation> {
+    let labels = data.labels();
+    let members: Vec<Member> =
+        models.iter().map(|folder| Member::load(folder, &labels, protocol)).collect::<Result<_>>()?;
     let bar = progress::bar("evaluating", data.count());
-    let parts: Vec<(usize, Vec<f32>, EndPointError)> = (0..data.count())
+    let found: Vec<Found> = (0..data.count())
         .into_par_iter()
-        .map(|index| {
-            let sample = data.sample(index)?;
-            let found = evaluate_clip(&net, &sample)?;
+        .filter_map(|index| {
+            let found = Found::of(&members, data, index, protocol).transpose();
             bar.inc(1);
-            Ok((sample.label, found.0, found.1))
+            found
         })
         .collect::<Result<_>>()?;
     bar.finish_and_clear();
     let mut confusion = Confusion::new(labels.len());
-    let mut epe = EndPointError::default();
-    for (label, logits, error) in &parts {
-        confusion.add(*label, logits);
-        epe.merge(error);
+    let mut flow = StageSums::default();
+    for Found { label, scores, flow: of_video } in found {
+        confusion.add(label, &scores.iter().map(|&score| score as f32).collect::<Vec<_>>());
+        flow.merge(&of_video);
     }
-    Ok(confusion.evaluation(&labels, epe))
+    let skipped = data.videos().map(|videos| videos.skipped_count());
+    Ok(Evaluation { skipped, ..confusion.evaluation(&labels, flow.figures(models)) })
 }
 
-fn evaluate_clip(net: &MsNet<CpuBackend>, sample: &Sample) -> Result<(Vec<f32>, EndPointError)> {
-    let b = CpuBackend::new();
-    let config = net.config();
-    let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
-    let pass = net.forward(&b, &network_input(config, &sample.frames)?, &estimation)?;
-    let mut epe = EndPointError::default();
-    if let Some((index, motion)) = pass.motions().next() {
-        let stage = net.stage_names().nth(index).unwrap_or_default();
-        let maps =
-            pollster::block_on(motion_net::read_maps(&b, stage, estimation.radius(), &motion.forward))?;
-        let transform = preprocess(config);
-        for (pair, flow) in sample.flow.iter().enumerate() {
-            add_pair(&mut epe, &maps, pair, flow, &transform);
+/// A network for the maps of its motion modules.
+pub(crate) struct Viewer {
+    pub(crate) net: MsNet<CpuBackend>,
+    estimation: Estimation,
+}
+
+impl Viewer {
+    /// Loads a model folder.
+    ///
+    /// # Errors
+    /// As [`load_model`].
+    pub(crate) fn load(folder: &Path) -> Result<Self> {
+        let net = load_model(folder)?;
+        let estimation = net.config().motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
+        Ok(Self { net, estimation })
+    }
+
+    /// The scores of a clip `[1, T, H, W, 3]`, and the maps of every motion stage.
+    ///
+    /// # Errors
+    /// When the network fails.
+    pub(crate) fn look(&self, clip: &HostTensor) -> Result<(Vec<f32>, Vec<StageMaps>)> {
+        let b = CpuBackend::new();
+        let pass = self.net.forward(&b, clip, &self.estimation)?;
+        let maps = pass.motions().map(|(index, motion)| {
+            let stage = self.net.stage_names().nth(index).unwrap_or_default();
+            Ok(pollster::block_on(read_maps(&b, stage, self.estimation.radius(), &motion.forward))?)
+        });
+        let maps = maps.collect::<Result<_>>()?;
+        let scores = match pass.logits() {
+            Some(logits) => pollster::block_on(b.read(logits))?.data,
+            None => Vec::new(),
+        };
+        Ok((scores, maps))
+    }
+}
+
+/// A model of the test.
+struct Member {
+    viewer: Viewer,
+    sampler: Sampler,
+    views: Vec<View>,
+}
+
+impl Member {
+    fn load(folder: &Path, labels: &[String], protocol: &Protocol) -> Result<Self> {
+        let viewer = Viewer::load(folder)?;
+        let config = viewer.net.config();
+        let wrong = |message| Error::Data { path: folder.join("config.json"), message };
+        let own: Vec<&String> = config.id2label.values().collect();
+        if own != labels.iter().collect::<Vec<_>>() {
+            return Err(wrong(format!(
+                "its classes are not the data set's: found {} ({:?}, ...), expected {} ({:?}, ...); evaluate on data of \
+                 the same classes",
+                own.len(),
+                own.first(),
+                labels.len(),
+                labels.first()
+            )));
+        }
+        let views = protocol.crops.views(config)?.ok_or_else(|| {
+            let [height, width] = config.resize;
+            wrong(format!(
+                "resize is {height} x {width} (height x width), three crops need a picture wider than high; take 1 crop"
+            ))
+        })?;
+        let sampler = Sampler::new(config, protocol.clips);
+        Ok(Self { viewer, sampler, views })
+    }
+
+    /// What this model, the `model`th of the test, finds of a video over all its clips and crops; `None` where the video
+    /// is left out.
+    fn look(&self, model: usize, data: &Data, index: usize) -> Result<Option<Found>> {
+        let config = self.viewer.net.config();
+        let (mut label, mut scores, mut looks) = (0, vec![0.0; config.classes()], 0.0);
+        let mut flow = StageSums::default();
+        let Some(clips) = data.clips(index, config, &self.sampler)? else { return Ok(None) };
+        for clip in clips {
+            label = clip.label;
+            for view in &self.views {
+                let (found, maps) = self.viewer.look(&view.input(config, &clip.frames)?)?;
+                scores.iter_mut().zip(found).for_each(|(sum, score)| *sum += f64::from(score));
+                looks += 1.0;
+                flow.merge(&errors(model, &maps, &clip, |flow| {
+                    view.geometry(config, flow.width, flow.height)
+                }));
+            }
+        }
+        scores.iter_mut().for_each(|sum| *sum /= looks);
+        Ok(Some(Found { label, scores, flow }))
+    }
+}
+
+/// The errors of a clip's maps, where its true flow is known.
+fn errors(
+    model: usize,
+    maps: &[StageMaps],
+    clip: &Sample,
+    geometry: impl Fn(&FlowField) -> Geometry,
+) -> StageSums {
+    let mut sums = StageSums::default();
+    for maps in maps {
+        for (pair, flow) in clip.flow.iter().enumerate() {
+            sums.add(model, maps, pair, &flow.seen_by(&geometry(flow), maps.grid));
         }
     }
-    let logits = match pass.logits() {
-        Some(logits) => pollster::block_on(b.read(logits))?.data,
-        None => Vec::new(),
-    };
-    Ok((logits, epe))
+    sums
 }
 
-/// Truth on the map's own grid: the mean flow of a cell's visible pixels.
-fn add_pair(
-    epe: &mut EndPointError,
-    maps: &StageMaps,
-    pair: usize,
-    flow: &FlowField,
-    transform: &Preprocess,
-) {
-    let truth = flow.to_grid(transform, maps.grid);
-    epe.add(&maps.cells(pair), &truth.cells, &truth.counts);
+/// What a test found of one video.
+struct Found {
+    label: usize,
+    scores: Vec<f64>,
+    flow: StageSums,
+}
+
+impl Found {
+    /// By all models together.
+    fn of(members: &[Member], data: &Data, index: usize, protocol: &Protocol) -> Result<Option<Self>> {
+        let mut all = Self { label: 0, scores: vec![0.0; data.labels().len()], flow: StageSums::default() };
+        for (model, member) in members.iter().enumerate() {
+            let Some(Self { label, mut scores, flow }) = member.look(model, data, index)? else {
+                return Ok(None);
+            };
+            if protocol.softmax {
+                scores = softmax(&scores);
+            }
+            all.label = label;
+            all.scores.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score / members.len() as f64);
+            all.flow.merge(&flow);
+        }
+        Ok(Some(all))
+    }
 }

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::augment::Crop;
 use crate::recipe::Recipe;
 use crate::synth::Symmetry;
+use crate::videos::Choice;
 
 /// One prepared clip: frozen features in half precision, or the normalised clip itself.
 pub(crate) struct Example {
@@ -33,6 +34,8 @@ pub(crate) struct Truth {
 pub(crate) struct View {
     /// Which clip.
     pub(crate) index: usize,
+    /// Which frames of its video it takes, where it is one.
+    pub(crate) choice: Choice,
     /// The first frame of the run.
     pub(crate) start: usize,
     /// Length of the run.
@@ -45,8 +48,8 @@ pub(crate) struct View {
 
 impl View {
     /// The clip as it is.
-    pub(crate) fn whole(index: usize, frames: usize) -> Self {
-        Self { index, start: 0, frames, seen: Symmetry::default(), crop: None }
+    pub(crate) fn whole(index: usize, frames: usize, choice: Choice) -> Self {
+        Self { index, choice, start: 0, frames, seen: Symmetry::default(), crop: None }
     }
 }
 
@@ -62,9 +65,10 @@ pub(crate) fn views(
     let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut random);
     let run = recipe.run_frames.map_or(frames, |run| run.clamp(2, frames));
+    let choice = Choice::Train { seed: recipe.seed, epoch };
     let view = |index| {
         let start = random.random_range(0..=frames - run);
-        let mut view = View { start, ..View::whole(index, run) };
+        let mut view = View { start, ..View::whole(index, run, choice) };
         if recipe.symmetries {
             view.seen = Symmetry {
                 mirrored: random.random(),
@@ -143,7 +147,7 @@ mod tests {
         let halves = |range: std::ops::Range<u8>| range.map(|v| f16::from_f32(f32::from(v))).collect();
         let truth = vec![Truth { grid: [1, 2], cells: halves(1..9) }];
         let example = Example { shape: vec![3, 1, 2, 1], values: halves(0..6), truth, label: 0 };
-        Look { example: Arc::new(example), view: View { seen, ..View::whole(0, 3) }, label: 0 }
+        Look { example: Arc::new(example), view: View { seen, ..View::whole(0, 3, Choice::Test) }, label: 0 }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A recipe in, a model folder out: the training loop.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::backprop::GradStore;
@@ -10,18 +11,21 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::clips::Clips;
-use crate::data::Data;
+use crate::data::{Data, Frames};
 use crate::error::{Error, Result, at};
 use crate::evaluate::{self, evaluate};
 use crate::example::{Look, View, views};
 use crate::files::write_atomically;
+use crate::flow_figures::FlowSums;
 use crate::log::{Epoch, Log};
-use crate::metrics::{Confusion, EndPointError, Evaluation};
+use crate::metrics::{Confusion, Evaluation};
 use crate::parameters::{Frozen, Parameters};
+use crate::protocol::Protocol;
 use crate::recipe::{Norms, Recipe, statistics};
-use crate::state::State;
+use crate::state::{Position, State};
 use crate::synth::{CLASSES, Symmetry};
-use crate::{card, guide, plots, progress, trunk};
+use crate::videos::{Choice, Videos};
+use crate::{card, guide, plots, progress, skipped, trunk};
 
 /// What a run leaves behind.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +35,9 @@ pub struct Report {
     /// Share of the validation clips that it classifies rightly; absent where only the maps learnt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validate_top1: Option<f64>,
+    /// Videos of all three sets that could not be read; absent where there are no videos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<usize>,
     /// The test set, seen by nothing before.
     pub test: Evaluation,
 }
@@ -38,33 +45,38 @@ pub struct Report {
 /// Trains after a recipe; with `resume` it goes on where it was stopped and ends with the same weights.
 ///
 /// In the recipe's `out`: `model`, the model folder of the best epoch; `last`, that of the last one; `log.jsonl`, a line
-/// an epoch; `events`, for TensorBoard; `curves.svg` and `confusion.svg` at the end; and the state to go on from.
+/// an epoch; `events`, for TensorBoard; `curves.svg` and `confusion.svg` at the end; the state to go on from; and
+/// `skipped.jsonl`, the videos that could not be read and why, where there are any.
 ///
 /// # Errors
 /// A recipe, data set or file that is not as it should be; a loss that is no number.
 pub fn train(recipe_path: &Path, resume: bool) -> Result<Report> {
     let started = Instant::now();
     let recipe = Recipe::read(recipe_path)?;
-    let run = Run::new(recipe_path, recipe)?;
-    let Recipe { out, keep_clips, augment, .. } = &run.recipe;
+    let (run, data) = Run::new(recipe_path, recipe)?;
+    let out = &run.recipe.out;
     std::fs::create_dir_all(out).map_err(at(out))?;
-    let mut state = run.first_state(resume)?;
-    let train = run.clips(&run.recipe.train, *keep_clips && augment.is_none(), "preparing training clips")?;
-    let validate = run.clips(&run.recipe.validate, *keep_clips, "preparing validation clips")?;
-    let steps = run.steps(&train);
-    let mut log = Log::open(out, state.position.epoch, state.optimizer.step)?;
-    while !run.is_over(&state) {
-        run.epoch(&mut state, &train, &validate, &mut log)?;
-    }
+    let learnt = run.learn(data, resume);
+    // Most of all where the run failed for them.
+    let told = skipped::write(&out.join("skipped.jsonl"), &run.videos);
+    let Learnt { log, best, steps, test } = learnt?;
+    told?;
     let model = out.join("model");
-    let data = Data::open(&run.recipe.test, run.config.frames)?;
-    let test = evaluate(&model, &data)?;
-    let best = state.position.best.unwrap_or_default();
     card::write(&model, &run.recipe, &test, best, started.elapsed())?;
     plots::curves(&out.join("curves.svg"), &log.epochs, &run.recipe, steps)?;
     plots::confusion(&out.join("confusion.svg"), &test)?;
     let validate_top1 = (!run.recipe.maps_only()).then_some(best);
-    Ok(Report { model, validate_top1, test })
+    Ok(Report { model, validate_top1, skipped: skipped::count(&run.videos), test })
+}
+
+/// What the epochs leave, beside files.
+struct Learnt {
+    log: Log,
+    /// What the best epoch was chosen by.
+    best: f64,
+    /// Of an epoch.
+    steps: usize,
+    test: Evaluation,
 }
 
 /// Everything that stays the same in a run.
@@ -81,13 +93,33 @@ pub(crate) struct Run {
     pub(crate) backend: CpuBackend,
     /// For each class that of its mirror image; empty where nothing is mirrored.
     mirror_labels: Vec<Option<usize>>,
+    /// The sets for training, validation and test that are videos.
+    videos: [Option<Arc<Videos>>; 3],
 }
 
 impl Run {
-    fn new(path: &Path, recipe: Recipe) -> Result<Self> {
+    /// Reads what the recipe names; beside the run its training, validation and test clips.
+    fn new(path: &Path, recipe: Recipe) -> Result<(Self, [Data; 3])> {
         let wrong = |message: String| Error::Recipe { path: path.to_owned(), message };
         let frames = recipe.model.get("frames").and_then(toml::Value::as_integer).unwrap_or(8);
-        let labels = Data::open(&recipe.train, usize::try_from(frames).unwrap_or(8))?.labels();
+        let frames = usize::try_from(frames).unwrap_or(8);
+        let frames = Frames::Exactly(frames);
+        let train = Data::open(&recipe.train, frames, None)?;
+        let labels = train.labels();
+        let other = |name: &str, spec| -> Result<Data> {
+            let data = Data::open(spec, frames, Some(&labels))?;
+            match data.labels() == labels {
+                true => Ok(data),
+                false => Err(wrong(format!(
+                    "[{name}] has {} classes ({:?}, ...), expected the {} of [train] ({:?}, ...), in their order",
+                    data.labels().len(),
+                    data.labels().first(),
+                    labels.len(),
+                    labels.first()
+                ))),
+            }
+        };
+        let data = [other("validate", &recipe.validate)?, other("test", &recipe.test)?];
         let config = recipe.config(&labels)?;
         let stages = config.backbone.stages();
         if recipe.symmetries && labels != CLASSES {
@@ -125,7 +157,39 @@ impl Run {
         let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
         let net = MsNet::build(&backend, config.clone(), &mut parameters)?;
         let grids = grids(&net, &backend, &estimation)?;
-        Ok(Self { recipe, config, net, parameters, start, grids, estimation, backend, mirror_labels })
+        let [validate, test] = data;
+        let data = [train, validate, test];
+        let videos = data.each_ref().map(|data| data.videos().cloned());
+        let run = Self {
+            recipe,
+            config,
+            net,
+            parameters,
+            start,
+            grids,
+            estimation,
+            backend,
+            mirror_labels,
+            videos,
+        };
+        Ok((run, data))
+    }
+
+    /// All epochs and the test.
+    fn learn(&self, [train, validate, test]: [Data; 3], resume: bool) -> Result<Learnt> {
+        let Recipe { out, keep_clips, augment, .. } = &self.recipe;
+        let mut state = self.first_state(resume)?;
+        let Position { skipped_train, skipped_validate, .. } = &state.position;
+        let keep = *keep_clips && augment.is_none();
+        let train = self.clips(train, keep, "preparing training clips", skipped_train)?;
+        let validate = self.clips(validate, *keep_clips, "preparing validation clips", skipped_validate)?;
+        let mut log = Log::open(out, state.position.epoch, state.optimizer.step)?;
+        while !self.is_over(&state) {
+            self.epoch(&mut state, &train, &validate, &mut log)?;
+        }
+        let test = evaluate(&[out.join("model")], &test, &Protocol::default())?;
+        let best = state.position.best.unwrap_or_default();
+        Ok(Learnt { log, best, steps: self.steps(&train), test })
     }
 
     /// Where a run begins: anew, or where it was stopped.
@@ -170,20 +234,37 @@ impl Run {
         let mut started = Instant::now();
         let mut rate = 0.0;
         self.for_each_batch(train, &views[done..], size, |looks| {
-            let share = recipe.schedule.share(state.optimizer.step, steps, recipe.epochs, recipe.warm_up);
+            let Position { epoch, steps: done, .. } = state.position;
+            let share = recipe.schedule.share(epoch * steps + done, steps, recipe.epochs, recipe.warm_up);
             rate = recipe.learning_rate * share;
-            let loss = self.step(state, &looks, share)?;
-            log.step(state.optimizer.step, loss, rate)?;
-            state.position.secs += started.elapsed().as_secs_f64();
-            started = Instant::now();
-            if state.optimizer.step.is_multiple_of(recipe.save_every) && state.position.steps < steps {
-                state.save(&recipe.out, &self.parameters, recipe)?;
+            // Where not one video of a step can be read there is nothing to learn from.
+            if !looks.is_empty() {
+                let loss = self.step(state, &looks, share)?;
+                log.step(state.optimizer.step, loss, rate)?;
             }
-            bar.inc(looks.len() as u64);
+            let position = &mut state.position;
+            position.steps += 1;
+            position.seen += looks.len();
+            position.secs += started.elapsed().as_secs_f64();
+            started = Instant::now();
+            bar.set_position((position.steps * size).min(count) as u64);
+            if position.steps.is_multiple_of(recipe.save_every) && position.steps < steps {
+                self.save(state)?;
+            }
             Ok(())
         })?;
         bar.finish_and_clear();
-        self.end_epoch(state, validate, log, count, rate)
+        self.end_epoch(state, validate, log, rate)
+    }
+
+    /// Writes the state, with what is known of the videos.
+    fn save(&self, state: &mut State) -> Result<()> {
+        let [train, validate, _] = self.videos.each_ref().map(|videos| match videos {
+            Some(videos) => videos.skipped(),
+            None => Vec::new(),
+        });
+        (state.position.skipped_train, state.position.skipped_validate) = (train, validate);
+        state.save(&self.recipe.out, &self.parameters, &self.recipe)
     }
 
     /// Validation, the models, the log's line and the state.
@@ -192,7 +273,6 @@ impl Run {
         state: &mut State,
         validate: &Clips,
         log: &mut Log,
-        count: usize,
         learning_rate: f64,
     ) -> Result<()> {
         let State { position, optimizer, average } = state;
@@ -216,18 +296,19 @@ impl Run {
         }
         let line = Epoch {
             epoch: position.epoch,
-            loss: position.loss / count as f64,
+            loss: position.loss / position.seen as f64,
             train_top1: classes.then(|| position.confusion.top1()),
             validate_top1: classes.then_some(validate_top1),
             validate_epe_cells,
+            skipped: skipped::count(&self.videos),
             learning_rate,
             secs: position.secs,
-            clips_per_sec: count as f64 / position.secs,
+            clips_per_sec: position.seen as f64 / position.secs,
         };
         log.epoch(line, optimizer.step, self.recipe.epochs)?;
-        (position.steps, position.loss, position.secs) = (0, 0.0, 0.0);
+        (position.steps, position.seen, position.loss, position.secs) = (0, 0, 0.0, 0.0);
         position.confusion = Confusion::new(self.config.classes());
-        state.save(&self.recipe.out, &self.parameters, &self.recipe)
+        self.save(state)
     }
 
     /// One step of the optimizer; gives the clips' mean loss.
@@ -263,7 +344,6 @@ impl Run {
             average.follow(&self.parameters, optimizer.step)?;
         }
         position.loss += losses;
-        position.steps += 1;
         Ok(losses / looks.len() as f64)
     }
 
@@ -360,10 +440,14 @@ impl Run {
     /// Top-1, and the mean end-point error of each motion module's maps in its own cells where there is true flow.
     fn figures(&self, clips: &Clips) -> Result<(f64, Vec<f64>)> {
         let mut confusion = Confusion::new(self.config.classes());
-        let mut errors = vec![EndPointError::default(); self.grids.len()];
+        let mut errors = vec![FlowSums::default(); self.grids.len()];
+        let choice = Choice::Validate { seed: self.recipe.seed };
         let views: Vec<View> =
-            (0..clips.count()).map(|index| View::whole(index, self.config.frames)).collect();
+            (0..clips.count()).map(|index| View::whole(index, self.config.frames, choice)).collect();
         self.for_each_batch(clips, &views, self.recipe.batch, |batch| {
+            if batch.is_empty() {
+                return Ok(());
+            }
             let mut pass = self.begin(&batch)?;
             let compared = self.compared(&self.backend, &mut pass, Mode::EVAL)?;
             if let Some(logits) = pass.logits() {
@@ -371,17 +455,17 @@ impl Run {
                 rows.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             }
             let modules = batch[0].example.truth.len();
-            for (module, ((now, next), epe)) in compared.iter().zip(&mut errors).take(modules).enumerate() {
+            for (module, ((now, next), flow)) in compared.iter().zip(&mut errors).take(modules).enumerate() {
                 let found = self.backend.match_frames(now, next, &self.estimation)?.displacement;
                 let found = (found * self.estimation.radius() as f64)?;
                 let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(module)).collect();
                 let counts: Vec<bool> =
                     truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
-                epe.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
+                flow.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
             }
             Ok(())
         })?;
-        Ok((confusion.top1(), errors.iter().filter_map(EndPointError::found_mean).collect()))
+        Ok((confusion.top1(), errors.iter().filter_map(FlowSums::end_point).collect()))
     }
 
     fn save_model(&self, name: &str) -> Result<()> {

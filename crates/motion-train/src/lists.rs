@@ -37,11 +37,12 @@ enum Class {
     Numbered(usize),
 }
 
-/// Reads a set's list; see above. `split` chooses among HMDB51's lists.
+/// Reads a set's list; see above. The classes are `labels`, or where absent those of the list, sorted; `split` chooses
+/// among HMDB51's lists.
 ///
 /// # Errors
 /// [`Error::File`] or [`Error::Data`] naming the file, the line, what was found and what was expected.
-pub fn read(folder: &Path, list: Option<&Path>, labels: Option<&Path>, split: Split) -> Result<Listed> {
+pub fn read(folder: &Path, list: Option<&Path>, labels: Option<Vec<String>>, split: Split) -> Result<Listed> {
     let entries = match list {
         None => class_folders(folder)?,
         Some(list) if list.is_dir() => hmdb(folder, list, split)?,
@@ -53,7 +54,7 @@ pub fn read(folder: &Path, list: Option<&Path>, labels: Option<&Path>, split: Sp
     }
     let names: BTreeSet<&String> = entries.iter().filter_map(|(_, class)| named(class)).collect();
     let labels = match labels {
-        Some(path) => read_labels(path)?,
+        Some(labels) => labels,
         None if names.is_empty() => {
             return Err(wrong(source, "has numbers for classes; say which file names them (labels)".into()));
         }
@@ -102,7 +103,10 @@ fn text(path: &Path) -> Result<String> {
 
 /// Class names: a JSON list, a JSON map from name to number, or lines. The lines of Something-Something V1's file are
 /// sorted, as TSM's list maker does: the published code's numbers depend on it.
-fn read_labels(path: &Path) -> Result<Vec<String>> {
+///
+/// # Errors
+/// [`Error::File`] or [`Error::Data`] naming the file and what was expected.
+pub fn read_labels(path: &Path) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Number {
@@ -323,8 +327,8 @@ mod tests {
         split: Split,
     ) -> Vec<(String, String)> {
         let place = |name: &str| folder.join(name);
-        let listed =
-            read(&place("set"), list.map(place).as_deref(), labels.map(place).as_deref(), split).unwrap();
+        let labels = labels.map(|name| read_labels(&place(name)).unwrap());
+        let listed = read(&place("set"), list.map(place).as_deref(), labels, split).unwrap();
         let named = listed.videos.into_iter().map(|(path, label)| {
             let path = path.strip_prefix(place("set")).unwrap().to_str().unwrap().to_owned();
             (path, listed.labels[label].clone())
@@ -432,8 +436,9 @@ mod tests {
             (Some("no.csv"), None, "has no youtube_id"),
             (Some("absent.txt"), None, "absent.txt"),
         ] {
-            let read =
-                read(&place("set"), list.map(place).as_deref(), labels.map(place).as_deref(), Split::Train);
+            let labels = labels.map(|name| read_labels(&place(name))).transpose();
+            let read = labels
+                .and_then(|labels| read(&place("set"), list.map(place).as_deref(), labels, Split::Train));
             let message = read.unwrap_err().to_string();
             assert!(message.contains(said), "{list:?}: {message}");
         }

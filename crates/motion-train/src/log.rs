@@ -25,6 +25,9 @@ pub(crate) struct Epoch {
     /// Mean distance of each motion module's maps from the truth, in its cells; empty where none is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) validate_epe_cells: Vec<f64>,
+    /// Videos of the training and validation sets that are left out; absent where there are no videos.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped: Option<usize>,
     /// Of the epoch's last step.
     pub(crate) learning_rate: f64,
     pub(crate) secs: f64,
@@ -82,13 +85,15 @@ impl Log {
             ("validate/top1", line.validate_top1),
             ("validate/epe_cells", line.maps_error()),
             ("train/clips_per_sec", Some(line.clips_per_sec)),
+            ("skipped", line.skipped.map(|count| count as f64)),
         ];
         self.events.scalars(steps, &scalars)?;
         let percent = |what: &str, share: Option<f64>| {
             share.map_or(String::new(), |share| format!(", {:.1} % right in {what}", 100.0 * share))
         };
+        let skipped = line.skipped.filter(|count| *count > 0);
         progress::line(&format!(
-            "epoch {}/{last}: loss {:.3}{}{}{}, {:.1} clips/s",
+            "epoch {}/{last}: loss {:.3}{}{}{}{}, {:.1} clips/s",
             line.epoch,
             line.loss,
             percent("training", line.train_top1),
@@ -97,6 +102,7 @@ impl Log {
                 .iter()
                 .map(|epe| format!(", maps off by {epe:.2} cells"))
                 .collect::<String>(),
+            skipped.map_or(String::new(), |count| format!(", {count} videos skipped")),
             line.clips_per_sec
         ));
         self.epochs.push(line);

@@ -1,8 +1,10 @@
-//! Scores in, figures out: accuracy, confusion, end-point error.
+//! Scores in, figures out: accuracy, by class and over all.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use crate::flow_figures::StageFlow;
 
 /// How right a model is on a set of clips.
 #[derive(Debug, Clone, Serialize)]
@@ -13,15 +15,20 @@ pub struct Evaluation {
     pub top5: f64,
     /// How many clips.
     pub clips: usize,
+    /// Videos that could not be read, beside those clips; absent where the set is none of videos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<usize>,
     /// `top1` by class.
     pub per_class: BTreeMap<String, f64>,
-    /// Mean distance from the true flow in cells of the first motion stage, over visible cells; absent where there is
-    /// no true flow or no motion module.
+    /// Mean end-point error in cells of the first model's first motion stage; absent where there is no true flow or no
+    /// motion module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epe_cells: Option<f64>,
     /// The same for a map of zeros.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zero_epe_cells: Option<f64>,
+    /// The errors of every motion stage of every model against the true flow; empty where there is none.
+    pub flow: Vec<StageFlow>,
     /// Class names in the order of the labels.
     #[serde(skip)]
     pub labels: Vec<String>,
@@ -60,20 +67,23 @@ impl Confusion {
     }
 
     /// All figures.
-    pub fn evaluation(self, labels: &[String], epe: EndPointError) -> Evaluation {
+    pub fn evaluation(self, labels: &[String], flow: Vec<StageFlow>) -> Evaluation {
         let per_class = labels
             .iter()
             .zip(&self.counts)
             .enumerate()
             .map(|(class, (label, row))| (label.clone(), share(row[class], row.iter().sum())))
             .collect();
+        let first = flow.first().map(|stage| stage.figures.all);
         Evaluation {
             top1: self.top1(),
             top5: share(self.top5, self.clips()),
             clips: self.clips(),
+            skipped: None,
             per_class,
-            epe_cells: epe.found_mean(),
-            zero_epe_cells: epe.mean(epe.zero),
+            epe_cells: first.and_then(|errors| errors.epe_cells),
+            zero_epe_cells: first.and_then(|errors| errors.zero_epe_cells),
+            flow,
             labels: labels.to_vec(),
             confusion: self.counts,
         }
@@ -91,42 +101,6 @@ fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Sums of distances between a map and the truth.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EndPointError {
-    found: f64,
-    zero: f64,
-    cells: usize,
-}
-
-impl EndPointError {
-    /// Adds one map; both `[h, w, 2]` in cells, `counts` says which cells have a truth.
-    pub fn add(&mut self, found: &[f32], truth: &[f32], counts: &[bool]) {
-        let pairs = found.as_chunks::<2>().0.iter().zip(truth.as_chunks::<2>().0).zip(counts);
-        for ((found, truth), _) in pairs.filter(|(_, counts)| **counts) {
-            self.found += f64::from((found[0] - truth[0]).hypot(found[1] - truth[1]));
-            self.zero += f64::from(truth[0].hypot(truth[1]));
-            self.cells += 1;
-        }
-    }
-
-    /// The map's mean distance; absent where there was no truth.
-    pub fn found_mean(&self) -> Option<f64> {
-        self.mean(self.found)
-    }
-
-    /// Adds another sum.
-    pub fn merge(&mut self, other: &Self) {
-        self.found += other.found;
-        self.zero += other.zero;
-        self.cells += other.cells;
-    }
-
-    fn mean(&self, sum: f64) -> Option<f64> {
-        (self.cells > 0).then(|| sum / self.cells as f64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,19 +112,11 @@ mod tests {
         confusion.add(0, &[2.0, 1.0]);
         confusion.add(1, &[2.0, 1.0]);
         confusion.add(1, &[0.0, 1.0]);
-        let figures = confusion.evaluation(&labels, EndPointError::default());
+        let figures = confusion.evaluation(&labels, Vec::new());
         assert_eq!((figures.clips, figures.top5), (3, 1.0));
         assert!((figures.top1 - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(figures.confusion, [[1, 0], [1, 1]]);
         assert_eq!(figures.per_class["b"], 0.5);
         assert_eq!(figures.epe_cells, None);
-    }
-
-    #[test]
-    fn error_counts_only_cells_with_a_truth() {
-        let mut epe = EndPointError::default();
-        epe.add(&[3.0, 4.0, 9.0, 9.0], &[0.0, 0.0, 0.0, 0.0], &[true, false]);
-        assert_eq!(epe.mean(epe.found), Some(5.0));
-        assert_eq!(epe.mean(epe.zero), Some(0.0));
     }
 }

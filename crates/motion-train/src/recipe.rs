@@ -115,8 +115,8 @@ pub struct Recipe {
     /// Random crops and mirror images of the training clips; none where absent. It needs pixels, so no frozen stages.
     #[serde(default)]
     pub augment: Option<Augment>,
-    /// Whether clips are read once and kept in memory, ready for the network; true where absent. Augmented clips are
-    /// read again for every epoch.
+    /// Whether clips are read once and kept in memory, ready for the network; true where absent. Augmented clips and
+    /// those of videos are read again for every epoch.
     #[serde(default = "yes")]
     pub keep_clips: bool,
     /// Weight of the class in the loss, 1 where absent; at 0 only the maps learn, and nothing after the last motion module runs.
@@ -172,19 +172,27 @@ pub(crate) fn statistics(batch: bool) -> Statistics {
 }
 
 /// Where clips come from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
-    /// A folder that `motionlens synth` wrote; relative to the recipe.
+    /// A folder that `motionlens synth` wrote, or a folder of videos or of folders of frames; relative to the recipe.
     #[serde(default)]
     pub folder: Option<PathBuf>,
+    /// Which of its videos, and their classes, in any form that [`crate::lists`] knows; where absent they lie in class
+    /// folders, FOLDER/CLASS/VIDEO. Relative to the recipe.
+    #[serde(default)]
+    pub list: Option<PathBuf>,
+    /// Names of the classes in the order of their numbers. Where absent, those of the training clips, or of their list,
+    /// sorted. Relative to the recipe.
+    #[serde(default)]
+    pub labels: Option<PathBuf>,
     /// Or clips rendered on the fly: how many.
     #[serde(default)]
     pub count: usize,
     /// The first clip's seed; clip i has seed + i.
     #[serde(default)]
     pub seed: u64,
-    /// Which materials and shapes they are made of.
+    /// Which materials and shapes they are made of; or which of HMDB51's lists.
     #[serde(default)]
     pub split: Split,
 }
@@ -240,7 +248,12 @@ impl Recipe {
             return Err(wrong("nothing to learn: class_weight is 0 and there is no [guide]".into()));
         }
         for data in [&mut recipe.train, &mut recipe.validate, &mut recipe.test] {
-            data.folder = data.folder.take().map(|folder| base.join(folder));
+            for path in [&mut data.folder, &mut data.list, &mut data.labels] {
+                *path = path.take().map(|path| base.join(path));
+            }
+            if data.folder.is_none() && (data.list.is_some() || data.labels.is_some()) {
+                return Err(wrong("`list` and `labels` need the `folder` of their videos".into()));
+            }
             if data.folder.is_none() && data.count == 0 {
                 return Err(wrong("a data set needs `folder` or a `count` above 0".into()));
             }
@@ -382,6 +395,7 @@ mod tests {
             ("[augment]\nscales = [1.5]", "augment.scales"),
             ("[augment]\ncrop = 3", "crop"),
             ("freeze_until = \"res2\"\n[augment]", "freeze_until"),
+            ("[[train]]", "train"),
         ] {
             let message = read(keys).unwrap_err().to_string();
             assert!(message.contains("recipe.toml") && message.contains(said), "{keys}: {message}");

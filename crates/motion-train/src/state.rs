@@ -17,6 +17,7 @@ use crate::optimizer::{Moments, Optimizer};
 use crate::parameters::Parameters;
 use crate::progress;
 use crate::recipe::Recipe;
+use crate::skipped::Skipped;
 
 const FILE: &str = "state.safetensors";
 const PREVIOUS: &str = "state.previous.safetensors";
@@ -35,8 +36,10 @@ pub(crate) struct State {
 pub(crate) struct Position {
     /// Finished epochs.
     pub(crate) epoch: usize,
-    /// Steps of the one under way.
+    /// Steps of the one under way, those included of whose clips none could be read.
     pub(crate) steps: usize,
+    /// Its clips that were seen so far.
+    pub(crate) seen: usize,
     /// Its clips' losses so far, added up.
     pub(crate) loss: f64,
     /// How its clips were classified so far.
@@ -47,6 +50,10 @@ pub(crate) struct Position {
     pub(crate) best: Option<f64>,
     /// The first epoch (from 1) that had it.
     pub(crate) best_epoch: usize,
+    /// Videos of the training set that are left out: what was once bad stays out, even if somebody mends it.
+    pub(crate) skipped_train: Vec<Skipped>,
+    /// The same of the validation set.
+    pub(crate) skipped_validate: Vec<Skipped>,
 }
 
 impl State {
@@ -56,11 +63,14 @@ impl State {
         let position = Position {
             epoch: 0,
             steps: 0,
+            seen: 0,
             loss: 0.0,
             confusion: Confusion::new(classes),
             secs: 0.0,
             best: None,
             best_epoch: 0,
+            skipped_train: Vec::new(),
+            skipped_validate: Vec::new(),
         };
         Ok(Self { position, optimizer: Optimizer::new(), average })
     }
@@ -235,11 +245,14 @@ mod tests {
         let position = Position {
             epoch: 2,
             steps: 5,
+            seen: 40,
             loss: 0.1 + 0.2,
             confusion: Confusion::new(3),
             secs: 1.0 / 3.0,
             best: Some(-f64::INFINITY),
             best_epoch: 1,
+            skipped_train: vec![Skipped { index: 7, problem: "the file is \"empty\"".to_owned() }],
+            skipped_validate: Vec::new(),
         };
         let tensor = |data: Vec<f32>| HostTensor { shape: vec![data.len()], data };
         let tensors = [("first.a", vec![0.1, -f32::MIN_POSITIVE / 2.0, 3e38]), ("second.a", Vec::new())];

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use motion_clip::{Frame, sample};
 use motion_net::{Backend, Estimation};
+use motion_train::protocol::softmax;
 use serde::Serialize;
 
 use crate::model::{EstimationArgs, Model, ModelArgs, with_model};
@@ -16,7 +17,7 @@ use crate::progress::Progress;
 use crate::source::{Source, SourceArgs};
 
 /// Most clips of one video.
-const MAX_CLIPS: usize = 1000;
+pub(super) const MAX_CLIPS: usize = 1000;
 
 /// What `--help` says of it.
 const ABOUT: &str = "\
@@ -163,25 +164,5 @@ impl Classify {
             output::line(&format!("  {:5.1} %  {label}", 100.0 * probability))?;
         }
         Ok(())
-    }
-}
-
-/// Scores to probabilities.
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let raised: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-    let sum: f64 = raised.iter().sum();
-    raised.into_iter().map(|value| value / sum).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn probabilities_add_up_and_keep_the_order() {
-        let found = softmax(&[1.0, 3.0, 1000.0, 999.0]);
-        assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        assert!(found[2] > found[3] && (found[3] / found[2] - (-1.0_f64).exp()).abs() < 1e-12);
     }
 }

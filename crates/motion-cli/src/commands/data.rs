@@ -89,7 +89,8 @@ impl Check {
     fn run(&self) -> Result<()> {
         ensure!(self.frames > 0, "--frames is 0, expected at least 1");
         let split = if self.test { Split::Test } else { Split::Train };
-        let set = lists::read(&self.folder, self.list.as_deref(), self.labels.as_deref(), split)?;
+        let labels = self.labels.as_deref().map(lists::read_labels).transpose()?;
+        let set = lists::read(&self.folder, self.list.as_deref(), labels, split)?;
         let progress = Progress::bar(set.videos.len(), "checking videos");
         let unreadable = set.videos.par_iter().filter_map(|(path, _)| {
             let found = self.decode(path).err();

@@ -5,6 +5,8 @@
 mod bad_input;
 mod classify;
 mod convert;
+mod evaluate;
+mod foreign;
 mod forward;
 mod maps;
 mod support;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{arg, fails, frames, json, model, program, run, succeeds};
 
 /// The end of a recipe: a network small enough to train in a test.
-const MODEL: &str = r#"
+pub(crate) const MODEL: &str = r#"
 [model]
 architecture = "msnet"
 backbone = "resnet18"
@@ -207,39 +207,57 @@ fn a_run_that_is_killed_ten_times_ends_with_the_same_weights() {
         path.join("recipe.toml")
     };
     let (whole, killed) = (recipe("whole"), recipe("killed"));
+    survives_kills(&whole, &killed, 10);
+
+    // Pictures and events are there; another recipe is another run.
+    let read = |file: &str| std::fs::read_to_string(killed.with_file_name("run").join(file)).unwrap();
+    for file in ["curves.svg", "confusion.svg"] {
+        assert!(read(file).starts_with("<svg"), "{file}");
+    }
+    assert!(std::fs::read_dir(killed.with_file_name("run").join("events")).unwrap().count() > 1);
+    let text = std::fs::read_to_string(&killed).unwrap();
+    std::fs::write(&killed, text.replace("batch = 3", "batch = 4")).unwrap();
+    fails(
+        &["train", "--resume", "--config", arg(&killed)],
+        &["state.safetensors", "\"batch\" was 3, now it is 4"],
+    );
+}
+
+/// Trains after one recipe of three epochs, and after the same one with so many kills on the way: both must end alike.
+pub(crate) fn survives_kills(whole: &Path, killed: &Path, kills: usize) {
     let begun = Instant::now();
-    succeeds(&["train", "--config", arg(&whole)]);
+    succeeds(&["train", "--config", arg(whole)]);
     let took = begun.elapsed();
 
     // Moments that differ from test to test; a failure says which they were.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let mut random = seed;
-    let mut kills = 0;
-    while kills < 10 {
+    let mut done = 0;
+    while done < kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let share = (random >> 40) as f64 / (1u64 << 24) as f64;
         let mut child = program()
-            .args(["train", "--resume", "--config", arg(&killed)])
+            .args(["train", "--resume", "--config", arg(killed)])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         std::thread::sleep(took.mul_f64(share / 4.0));
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status} after {kills} kills, moments from seed {seed}");
+            assert!(status.success(), "{status} after {done} kills, moments from seed {seed}");
             continue;
         }
         // SIGKILL on Unix.
         child.kill().unwrap();
         child.wait().unwrap();
-        kills += 1;
+        done += 1;
     }
-    let ran = succeeds(&["train", "--resume", "--config", arg(&killed)]);
+    let ran = succeeds(&["train", "--resume", "--config", arg(killed)]);
 
     let read = |recipe: &Path, file: &str| std::fs::read(recipe.with_file_name("run").join(file)).unwrap();
     for file in ["model/model.safetensors", "last/model.safetensors"] {
         assert!(
-            read(&whole, file) == read(&killed, file),
+            read(whole, file) == read(killed, file),
             "{file} differs, moments from seed {seed}: {}",
             ran.stderr
         );
@@ -253,20 +271,8 @@ fn a_run_that_is_killed_ten_times_ends_with_the_same_weights() {
         };
         lines.lines().map(timeless).collect()
     };
-    assert_eq!(log(&whole), log(&killed), "moments from seed {seed}");
-    assert_eq!(log(&whole).len(), 3);
-
-    // Pictures and events are there; another recipe is another run.
-    for file in ["curves.svg", "confusion.svg"] {
-        assert!(String::from_utf8(read(&killed, file)).unwrap().starts_with("<svg"), "{file}");
-    }
-    assert!(std::fs::read_dir(killed.with_file_name("run").join("events")).unwrap().count() > 1);
-    let text = std::fs::read_to_string(&killed).unwrap();
-    std::fs::write(&killed, text.replace("batch = 3", "batch = 4")).unwrap();
-    fails(
-        &["train", "--resume", "--config", arg(&killed)],
-        &["state.safetensors", "\"batch\" was 3, now it is 4"],
-    );
+    assert_eq!(log(whole), log(killed), "moments from seed {seed}");
+    assert_eq!(log(whole).len(), 3);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use crate::error::{Error, Result};
 
 /// Complaints kept from the beginning and, apart from those, from the end.
 const KEPT: usize = 16;
@@ -93,12 +93,10 @@ impl Running {
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-                "the program {program:?} is not installed, and videos are decoded with it; install ffmpeg \
-                 (Debian, Ubuntu: apt install ffmpeg; macOS: brew install ffmpeg; Windows: winget install ffmpeg), \
-                 or give a folder of frames instead"
-            ),
-            Err(error) => return Err(error).with_context(|| format!("cannot start {program:?}")),
+            Err(reason) if reason.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotInstalled { program: program.to_owned() });
+            }
+            Err(reason) => return Err(Error::NotStarted { program: program.to_owned(), reason }),
         };
         let stdout = BufReader::with_capacity(1 << 16, child.stdout.take().expect("stdout is piped above"));
         let stderr = child.stderr.take().expect("stderr is piped above");
@@ -149,14 +147,14 @@ impl Running {
         let status = loop {
             // Not `wait`: it would keep the watchdog from the process.
             let ended = lock(&self.process).try_wait();
-            match ended.with_context(|| format!("cannot wait for {:?}", self.program))? {
+            match ended? {
                 Some(status) => break status,
                 None => thread::sleep(Duration::from_millis(2)),
             }
         };
         if self.timed_out.load(Ordering::Relaxed) {
-            let seconds = self.begun.elapsed().as_secs();
-            bail!("{} was stopped after {seconds} s without getting on; is the file damaged?", self.program);
+            let secs = self.begun.elapsed().as_secs();
+            return Err(Error::Stopped { program: self.program.clone(), secs });
         }
         Ok(Ended { status, complaints })
     }

@@ -10,13 +10,11 @@ use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
 use motion_clip::Frame;
 use serde::Deserialize;
 
 use crate::child::{Complaints, Ended, Running, TimeLimit};
-use crate::output::note;
-use crate::progress::Progress;
+use crate::error::{Error, Result};
 
 /// Largest picture, in pixels: 8192 x 4320, the largest that cameras make.
 const MAX_PIXELS: usize = 8192 * 4320;
@@ -41,6 +39,8 @@ const FORMATS: &str = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,ap
 #[derive(Debug)]
 pub(crate) struct Video {
     path: PathBuf,
+    /// Of the decoder; as many as it likes where absent.
+    threads: Option<usize>,
     /// Which of the file's streams.
     stream: usize,
     /// What to tell ffmpeg of the colour matrix.
@@ -49,6 +49,8 @@ pub(crate) struct Video {
     pub(crate) size: [usize; 2],
     /// When each frame is shown, in seconds.
     pub(crate) times: Vec<f64>,
+    /// What is damaged, if something is.
+    pub(crate) note: Option<String>,
     /// How long counting took.
     counting: Duration,
 }
@@ -85,15 +87,15 @@ struct Disposition {
 
 impl Video {
     /// Opens a file and counts the frames that decode. A partly damaged file gives what decodes, with a note.
+    /// `counted` hears of every frame.
     ///
     /// # Errors
     /// Not a video, no video track, no decoder, no frame, too large, too long, too slow, or no ffmpeg.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, threads: Option<usize>, counted: &mut dyn FnMut()) -> Result<Self> {
         let length = std::fs::metadata(path)?.len();
-        ensure!(
-            length > 0,
-            "the file is empty (0 bytes), expected a video; was the copy or download cut off?"
-        );
+        if length == 0 {
+            return Err(Error::Empty);
+        }
         let stream = probe(path)?;
         let unspecified = stream.color_space.as_deref().is_none_or(|space| space == "unknown");
         let luma_first = stream.pix_fmt.as_deref().is_some_and(|format| format.starts_with("yuv"));
@@ -104,42 +106,44 @@ impl Video {
         };
         let mut video = Self {
             path: path.to_owned(),
+            threads,
             stream: stream.index,
             matrix,
             size: [0, 0],
             times: Vec::new(),
+            note: None,
             counting: Duration::ZERO,
         };
-        video.count()?;
+        video.count(counted)?;
         Ok(video)
     }
 
     /// First pass: how many frames, when, how large.
-    fn count(&mut self) -> Result<()> {
+    fn count(&mut self, counted: &mut dyn FnMut()) -> Result<()> {
         let begun = Instant::now();
-        let progress = Progress::counter(&format!("counting the frames of {}", self.path.display()));
         let (mut size, mut times) = ([0, 0], Vec::new());
         let output =
             ["-enc_time_base", "1:1000000", "-c:v", "rawvideo", "-f", "framecrc", "-flush_packets", "1"];
-        let complaints = self.ffmpeg(&output, COUNT_LIMIT, |child| {
+        let complaints = self.ffmpeg(&output, COUNT_LIMIT, |child| -> Result<()> {
             let mut line = String::new();
             // Lines of framecrc: `#dimensions 0: 320x240`, then `stream, dts, pts, duration, bytes, checksum`.
             while child.stdout().read_line(&mut line)? > 0 {
                 child.alive();
+                let strange = |expected| Error::Output {
+                    program: "ffmpeg",
+                    found: format!("{:?}", line.trim()),
+                    expected,
+                };
                 if let Some(found) = line.strip_prefix("#dimensions 0:") {
-                    size = parse_size(found).with_context(|| format!("ffmpeg wrote {:?}", line.trim()))?;
+                    size = parse_size(found).ok_or_else(|| strange("a size"))?;
                     check_size(size)?;
                 } else if !line.starts_with('#') {
                     let pts = line.split(',').nth(2).and_then(|pts| pts.trim().parse::<i64>().ok());
-                    let pts =
-                        pts.with_context(|| format!("ffmpeg wrote {:?}, expected a frame", line.trim()))?;
-                    times.push(pts as f64 / 1e6);
-                    ensure!(
-                        times.len() <= MAX_FRAMES,
-                        "the video has more than {MAX_FRAMES} frames; cut out the part you mean, e.g. \
-                         ffmpeg -ss 60 -t 10 -i VIDEO part.mp4"
-                    );
-                    progress.inc();
+                    times.push(pts.ok_or_else(|| strange("a frame"))? as f64 / 1e6);
+                    if times.len() > MAX_FRAMES {
+                        return Err(Error::TooLong { most: MAX_FRAMES });
+                    }
+                    counted();
                 }
                 line.clear();
             }
@@ -147,18 +151,19 @@ impl Video {
         })?;
         if times.is_empty() {
             complaints.iter().filter_map(refused_size).try_for_each(check_size)?;
-            bail!("no frame of its video track could be decoded: {}", reason(&complaints));
+            return Err(Error::NoFrame { reason: reason(&complaints) });
         }
-        ensure!(size[0] * size[1] > 0, "ffmpeg did not say how large the frames are");
-        if complaints.count > 0 {
-            note(&format!(
-                "{}: partly damaged: {} frame(s) decoded; ffmpeg complained {} time(s), first: {}",
-                self.path.display(),
-                times.len(),
-                complaints.count,
-                reason(&complaints)
-            ));
+        if size[0] * size[1] == 0 {
+            return Err(Error::Output {
+                program: "ffmpeg",
+                found: "frames".into(),
+                expected: "their size, too",
+            });
         }
+        self.note = (complaints.count > 0).then(|| {
+            let (frames, times, reason) = (times.len(), complaints.count, reason(&complaints));
+            format!("partly damaged: {frames} frame(s) decoded; ffmpeg complained {times} time(s), first: {reason}")
+        });
         (self.size, self.times, self.counting) = (size, times, begun.elapsed());
         Ok(())
     }
@@ -167,11 +172,11 @@ impl Video {
     ///
     /// # Errors
     /// When `each` fails, or the second decoding does not give what the first one did.
-    pub(crate) fn visit(
+    pub(crate) fn visit<E: From<Error>>(
         &self,
         indices: &[usize],
-        each: &mut dyn FnMut(usize, Frame) -> Result<()>,
-    ) -> Result<()> {
+        mut each: impl FnMut(usize, Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
         let Some(&last) = indices.last() else { return Ok(()) };
         let select = self.selection(indices);
         let sent = if select.is_some() { indices.to_vec() } else { (0..=last).collect() };
@@ -180,37 +185,37 @@ impl Video {
             select.unwrap_or_default(),
             self.matrix
         );
-        let output = ["-vf", &filter, "-c:v", "rawvideo", "-f", "rawvideo"];
+        let count = sent.len().to_string();
+        // Once it has sent them all there is nothing more to decode.
+        let output = ["-vf", &filter, "-frames:v", &count, "-c:v", "rawvideo", "-f", "rawvideo"];
         // Between two frames that were asked for may lie many that were not; all of them took `counting`.
         let limit = TimeLimit { silence: COUNT_LIMIT.silence + 4 * self.counting, total: Duration::MAX };
         let [width, height] = self.size;
-        let progress = Progress::bar(indices.len(), &format!("decoding {}", self.path.display()));
         let mut met = 0;
-        let complaints = self.ffmpeg(&output, limit, |child| {
+        let complaints = self.ffmpeg(&output, limit, |child| -> Result<(), E> {
             let mut wanted = indices.iter().peekable();
             for &index in &sent {
                 let mut rgb = vec![0; width * height * 3];
                 if let Err(error) = child.stdout().read_exact(&mut rgb) {
-                    ensure!(error.kind() == std::io::ErrorKind::UnexpectedEof, error);
-                    break;
+                    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                        break;
+                    }
+                    return Err(Error::from(error).into());
                 }
                 met += 1;
                 if wanted.next_if_eq(&&index).is_some() {
                     child.pause();
-                    each(index, Frame::new(width, height, rgb, self.times[index])?)?;
-                    progress.inc();
+                    each(index, Frame::new(width, height, rgb, self.times[index]).map_err(Error::from)?)?;
                 }
                 child.alive();
             }
             Ok(())
         })?;
-        ensure!(
-            met == sent.len(),
-            "decoding it a second time gave {met} of {} frames: {}",
-            sent.len(),
-            reason(&complaints)
-        );
-        Ok(())
+        if met == sent.len() {
+            return Ok(());
+        }
+        let reason = reason(&complaints);
+        Err(Error::SecondTime { found: met, expected: sent.len(), reason }.into())
     }
 
     /// A filter that lets only these frames through: by time, because ffmpeg's own numbering starts again where a
@@ -228,17 +233,22 @@ impl Video {
     }
 
     /// Runs ffmpeg over the video track, each decoded frame once, and lets `read` have its output.
-    fn ffmpeg(
+    fn ffmpeg<E: From<Error>>(
         &self,
         output: &[&str],
         limit: TimeLimit,
-        mut read: impl FnMut(&mut Running) -> Result<()>,
-    ) -> Result<Complaints> {
+        mut read: impl FnMut(&mut Running) -> Result<(), E>,
+    ) -> Result<Complaints, E> {
         // The first is the name since ffmpeg 5.1, the second the one before; newer versions drop it.
         for every_frame in ["-fps_mode", "-vsync"] {
             let mut args: Vec<OsString> =
                 ["-hide_banner", "-nostdin", "-v", "error", "-max_alloc"].map(Into::into).into();
             args.push(MAX_ALLOCATION.to_string().into());
+            if let Some(threads) = self.threads {
+                for option in ["-filter_threads", "-threads"] {
+                    args.extend([option.into(), threads.to_string().into()]);
+                }
+            }
             args.extend(["-copyts", "-max_pixels"].map(Into::into));
             args.push(MAX_PIXELS.to_string().into());
             args.extend(input(&self.path));
@@ -247,16 +257,13 @@ impl Video {
             args.extend(output.iter().map(Into::into));
             args.push("-".into());
             let mut child = Running::start("ffmpeg", &args, limit)?;
-            let read = read(&mut child);
-            let Ended { complaints, .. } = match read {
-                Ok(()) => child.finish()?,
-                Err(error) => return Err(error),
-            };
+            read(&mut child)?;
+            let Ended { complaints, .. } = child.finish()?;
             if !complaints.iter().any(|line| line.contains("Unrecognized option 'fps_mode'")) {
                 return Ok(complaints);
             }
         }
-        bail!("this ffmpeg knows neither -fps_mode nor -vsync; update it")
+        Err(Error::TooOld.into())
     }
 }
 
@@ -278,12 +285,14 @@ fn probe(path: &Path) -> Result<Stream> {
     let mut json = Vec::new();
     child.stdout().take(1 << 24).read_to_end(&mut json)?;
     let Ended { status, complaints } = child.finish()?;
-    ensure!(
-        status.success(),
-        "not a video that can be opened: {}; expected a whole MP4, MOV, WebM, MKV, AVI ... file",
-        reason(&complaints)
-    );
-    let Probe { streams } = serde_json::from_slice(&json).context("ffprobe wrote no JSON")?;
+    if !status.success() {
+        return Err(Error::NotAVideo { reason: reason(&complaints) });
+    }
+    let Probe { streams } = serde_json::from_slice(&json).map_err(|error| Error::Output {
+        program: "ffprobe",
+        found: error.to_string(),
+        expected: "JSON",
+    })?;
     let tracks: Vec<String> = streams.iter().map(|s| format!("{} {}", s.codec_type, s.codec())).collect();
     let is_video = |s: &Stream| s.codec_type == "video" && s.disposition.attached_pic == 0;
     // Some files hold an empty video track beside the real one.
@@ -292,15 +301,12 @@ fn probe(path: &Path) -> Result<Stream> {
     let best = videos.iter().position(is_filled).unwrap_or(0);
     if videos.is_empty() {
         let found = if tracks.is_empty() { "nothing".to_owned() } else { tracks.join(", ") };
-        bail!("no video track in the file, expected one; found {found}");
+        return Err(Error::NoTrack { found });
     }
     let stream = videos.swap_remove(best);
-    ensure!(
-        stream.codec_name.as_deref().is_some_and(|name| name != "none" && name != "unknown"),
-        "unsupported codec: this ffmpeg has no decoder for the video track ({}); convert the video to H.264, VP9 or \
-         AV1, or install a newer ffmpeg",
-        stream.codec()
-    );
+    if !stream.codec_name.as_deref().is_some_and(|name| name != "none" && name != "unknown") {
+        return Err(Error::Codec { codec: stream.codec().to_owned() });
+    }
     check_size([stream.width, stream.height])?;
     Ok(stream)
 }
@@ -313,12 +319,10 @@ impl Stream {
 }
 
 fn check_size([width, height]: [usize; 2]) -> Result<()> {
-    ensure!(
-        width.saturating_mul(height) <= MAX_PIXELS,
-        "the picture is {width} x {height}, expected at most {MAX_PIXELS} pixels (8192 x 4320); scale it down, e.g. \
-         ffmpeg -i VIDEO -vf scale=1280:-2 small.mp4"
-    );
-    Ok(())
+    match width.saturating_mul(height) <= MAX_PIXELS {
+        true => Ok(()),
+        false => Err(Error::TooLarge { width, height, most: MAX_PIXELS }),
+    }
 }
 
 /// The size in `Picture size 12336x12336 exceeds specified max pixel count`.
@@ -347,7 +351,13 @@ fn ranges(indices: &[usize]) -> Vec<[usize; 2]> {
 /// The complaint that tells most, without ffmpeg's addresses and names of ours.
 fn reason(complaints: &Complaints) -> String {
     // Repeated in other words by a line that says more.
-    let vague = ["Invalid data found", "Error while decoding", "Error marking filters", "Truncating packet"];
+    let vague = [
+        "Invalid data found",
+        "Error while decoding",
+        "Error marking filters",
+        "Truncating packet",
+        "Last message repeated",
+    ];
     let plain = |mut line: &str| {
         // `[vp9 @ 0x55e6] [IMGUTILS @ 0x7fff] Picture size ...`
         while let Some((from, rest)) = line.split_once("] ")
@@ -394,6 +404,7 @@ mod tests {
             reason_of(&["[mov,mp4 @ 0x5] moov atom not found", "file:a.mp4: Invalid data found"]),
             "moov atom not found"
         );
+        assert_eq!(reason_of(&["Last message repeated 1 times", "file:a.webm: End of file"]), "End of file");
         assert_eq!(
             reason_of(&["file:a: b.mp4: Invalid data found when processing input"]),
             "Invalid data found when processing input"

@@ -3,12 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, ImageResult, Limits};
 use motion_clip::Frame;
 
-use crate::output::note;
-use crate::progress::Progress;
+use crate::error::{Error, Result};
 
 /// Largest side of a picture, in pixels.
 const MAX_SIDE: u32 = 16_384;
@@ -23,6 +21,8 @@ pub(crate) struct FramesFolder {
     pub(crate) size: [usize; 2],
     /// When each frame is shown, in seconds.
     pub(crate) times: Vec<f64>,
+    /// What people should know of their order.
+    pub(crate) note: Option<String>,
 }
 
 impl FramesFolder {
@@ -43,45 +43,36 @@ impl FramesFolder {
             }
         }
         let Some(first) = files.iter().min() else {
-            bail!("no frame in the folder, expected .jpg, .jpeg or .png files (sorted by name)");
+            return Err(Error::NoPicture);
         };
         let frame = read(first)?;
         files.sort();
-        if !files.is_sorted_by(|a, b| number(a) <= number(b)) {
-            note(&format!(
-                "{}: sorted by name, so that 10 stands before 2; if that is not meant, pad the numbers with zeros",
-                folder.display()
-            ));
-        }
+        let note = (!files.is_sorted_by(|a, b| number(a) <= number(b))).then(|| {
+            "sorted by name, so that 10 stands before 2; if that is not meant, pad the numbers with zeros"
+                .to_owned()
+        });
         let times = (0..files.len()).map(|i| i as f64 / rate).collect();
-        Ok(Self { files, size: [frame.width, frame.height], times })
+        Ok(Self { files, size: [frame.width, frame.height], times, note })
     }
 
     /// Hands over the frames at `indices`, one at a time.
     ///
     /// # Errors
     /// When `each` fails, or a picture cannot be decoded or has another size than the first one.
-    pub(crate) fn visit(
+    pub(crate) fn visit<E: From<Error>>(
         &self,
         indices: &[usize],
-        each: &mut dyn FnMut(usize, Frame) -> Result<()>,
-    ) -> Result<()> {
-        let progress = Progress::bar(indices.len(), "reading frames");
+        mut each: impl FnMut(usize, Frame) -> Result<(), E>,
+    ) -> Result<(), E> {
         for &index in indices {
             let mut frame = read(&self.files[index])?;
-            ensure!(
-                [frame.width, frame.height] == self.size,
-                "{} is {} x {}, but {} is {} x {}; the frames of a folder must have one size",
-                self.files[index].display(),
-                frame.width,
-                frame.height,
-                self.files[0].display(),
-                self.size[0],
-                self.size[1]
-            );
+            let size = [frame.width, frame.height];
+            if size != self.size {
+                let [path, first] = [index, 0].map(|index| self.files[index].clone());
+                return Err(Error::PictureSize { path, size, first, first_size: self.size }.into());
+            }
             frame.time_secs = self.times[index];
             each(index, frame)?;
-            progress.inc();
         }
         Ok(())
     }
@@ -89,7 +80,7 @@ impl FramesFolder {
 
 /// One picture, turned as its camera says, without its alpha.
 fn read(path: &Path) -> Result<Frame> {
-    let decode = || -> Result<DynamicImage> {
+    let decode = || -> ImageResult<DynamicImage> {
         let mut reader = ImageReader::open(path)?.with_guessed_format()?;
         let mut limits = Limits::default();
         (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
@@ -101,7 +92,7 @@ fn read(path: &Path) -> Result<Frame> {
         picture.apply_orientation(orientation);
         Ok(picture)
     };
-    let rgb = decode().with_context(|| format!("cannot decode {}", path.display()))?.into_rgb8();
+    let rgb = decode().map_err(|reason| Error::Picture { path: path.to_owned(), reason })?.into_rgb8();
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     Ok(Frame::new(width, height, rgb.into_raw(), 0.0)?)
 }
@@ -135,7 +126,7 @@ mod tests {
         let frames = FramesFolder::open(folder.path(), 4.0).unwrap();
         assert_eq!((frames.size, frames.times.as_slice()), ([3, 2], &[0.0, 0.25, 0.5][..]));
         let mut seen = Vec::new();
-        let visited = frames.visit(&[0, 2], &mut |index, frame| {
+        let visited: Result<()> = frames.visit(&[0, 2], |index, frame| {
             seen.push((index, frame.rgb[0], frame.time_secs));
             Ok(())
         });
@@ -147,7 +138,8 @@ mod tests {
     fn another_size_names_both_files() {
         let folder = folder(&[("a.png", 3, 2, 0), ("b.png", 4, 2, 0)]);
         let frames = FramesFolder::open(folder.path(), 12.0).unwrap();
-        let message = frames.visit(&[0, 1], &mut |_, _| Ok(())).unwrap_err().to_string();
+        let visited: Result<()> = frames.visit(&[0, 1], |_, _| Ok(()));
+        let message = visited.unwrap_err().to_string();
         assert!(message.contains("b.png is 4 x 2") && message.contains("a.png is 3 x 2"), "{message}");
     }
 

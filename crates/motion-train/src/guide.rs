@@ -46,13 +46,24 @@ pub fn loss(
     let distance = (((found - target)?.sqr()?.sum(3)? + 1e-6)?.sqrt()? * f64::from(radius))?;
     let end_point = (distance * Tensor::from_vec(weights.clone(), (n, h, w), &Device::Cpu)?)?.sum_all()?;
     let likelihood = Likelihood {
-        truth: truth.to_vec(),
+        truth: inside(truth, [h, w]),
         weights,
         patch: estimation.patch,
         sharpness: (1.0 / guide.temperature) as f32,
     };
     let likelihood = scores.contiguous()?.apply_op1(likelihood)?.sum_all()?;
     Ok(((end_point * guide.end_point)? + (likelihood * guide.likelihood)?)?)
+}
+
+/// The truth as far as it can be found: what leaves the picture leads to the border where it leaves, for there is
+/// nothing beyond. Maps that have learnt this point the right way where they cannot know how far.
+fn inside(truth: &[[f32; 2]], [height, width]: [usize; 2]) -> Vec<[f32; 2]> {
+    let within = |from: usize, d: f32, side: usize| d.clamp(-(from as f32), (side - 1 - from) as f32);
+    let found = |(at, d): (usize, &[f32; 2])| {
+        let (x, y) = (at % width, at / width % height);
+        [within(x, d[0], width), within(y, d[1], height)]
+    };
+    truth.iter().enumerate().map(found).collect()
 }
 
 /// What each position counts, 1 in all; 0 where the truth is unknown or outside the window.
@@ -196,6 +207,13 @@ mod tests {
         // Nothing is known, or it is out of reach: nothing to say.
         assert_eq!(value(&first, &second, &all([f32::NAN; 2])), 0.0);
         assert_eq!(value(&first, &second, &all([3.0, 0.0])), 0.0);
+    }
+
+    #[test]
+    fn what_leaves_the_picture_leads_to_its_border() {
+        let truth = [[-2.0, 0.5], [1.5, -1.0], [0.5, 1.0], [f32::NAN, 0.0]];
+        let found = inside(&truth, [2, 2]);
+        assert_eq!(found[..3], [[0.0, 0.5], [0.0, 0.0], [0.5, 0.0]]);
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         height,
         image::ExtendedColorType::Rgb8,
     )?;
-    println!("{right} of {CLIPS} right, {among_five} among the best five; {out}");
+    eprintln!("{right} of {CLIPS} right, {among_five} among the best five; {out}");
     Ok(())
 }
 

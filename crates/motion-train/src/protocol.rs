@@ -4,11 +4,12 @@
 //! |---|---|
 //! | Something-Something: a clip, the centre crop | the default |
 //! | TSM's two clips at full resolution | `clips: 2, crops: Crops::Three` |
-//! | Kinetics: 10 clips by 3 crops of the whole shorter side | `clips: 10, crops: Crops::Three`, with a model of dense sampling |
+//! | Kinetics, the paper: 10 clips, the centre crop | `clips: 10`, with a model of dense sampling |
+//! | Kinetics, the code: 10 clips by 3 crops of the whole shorter side | `clips: 10, crops: Crops::Three`, with such a model |
 //!
-//! Scores are averaged over the views of a video before any softmax, and so are those of several models (TSM's
-//! `test_models.py`, from which the paper's ensembles of 8 and 16 frames come, with equal weights); its `--softmax` makes
-//! probabilities of each model's mean scores first.
+//! Scores are averaged over the views of a video before any softmax, as in the published code. So are those of several
+//! models, with equal weights, as in TSM's `test_models.py`, on whose code the published one is built; what is called
+//! `--softmax` there makes probabilities of each model's mean scores first.
 
 use motion_clip::{Frame, Geometry, Preprocess, Rect, crop, resize};
 use motion_net::{Config, HostTensor};

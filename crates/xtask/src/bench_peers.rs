@@ -7,7 +7,7 @@
 
 mod contestant;
 mod layers;
-pub(crate) mod report;
+mod report;
 mod setup;
 
 use anyhow::{Context, Result, bail};

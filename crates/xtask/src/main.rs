@@ -3,9 +3,11 @@
 #![allow(clippy::print_stdout, reason = "a command line program talks to its user")]
 
 mod ablations;
+mod bench_flow;
 mod bench_gpu;
 mod bench_peers;
 mod build;
+mod peers;
 mod run;
 mod serve;
 mod site;
@@ -65,6 +67,11 @@ enum Command {
     /// Time the same networks here, in onnxruntime (native and web) and in PyTorch, in one run on this machine.
     #[command(after_help = "Example: cargo xtask bench-peers --only wasm --models tsm_resnet18 --rounds 5")]
     BenchPeers(bench_peers::Options),
+    /// Measure the maps beside classical optical flow, on real pairs and rendered clips with true flow.
+    #[command(
+        after_help = "Example: cargo xtask bench-flow --model web/models/default --model out/model --clips 20"
+    )]
+    BenchFlow(bench_flow::Options),
     /// Time the networks on this machine's graphics card, and make a small folder that does it on any other.
     #[command(after_help = "Example: cargo xtask bench-gpu --no-run")]
     BenchGpu(bench_gpu::Options),
@@ -92,6 +99,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Site { out, no_build } => site::site(&out, no_build)?,
         Command::Test { steps } => return test::test(&steps),
         Command::BenchPeers(options) => bench_peers::bench_peers(&options)?,
+        Command::BenchFlow(options) => bench_flow::bench_flow(&options)?,
         Command::BenchGpu(options) => bench_gpu::bench_gpu(&options)?,
         Command::Ablations(options) => ablations::ablations(&options)?,
     }

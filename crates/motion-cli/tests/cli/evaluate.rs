@@ -161,6 +161,25 @@ fn clips_crops_and_models_are_averaged() {
 }
 
 #[test]
+fn every_motion_stage_is_measured_on_its_own_grid() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = small(folder.path(), "one", 4, "resnet18");
+    let config = std::fs::read_to_string(one.join("config.json")).unwrap();
+    let config = config.replace("[\"res3\"]", "[\"res2\", \"res3\"]");
+    let two = folder.path().join("two");
+    write_model(&two, &config, weights(&config));
+    let found = evaluate(&[&two], &set(folder.path(), "17", "4"), &[]);
+    let [fine, coarse] = &found["flow"].as_array().unwrap()[..] else { panic!("two stages: {found}") };
+    assert_eq!((&fine["stage"], &fine["grid"]), (&"res2".into(), &serde_json::json!([16, 16])));
+    assert_eq!((&coarse["stage"], &coarse["grid"]), (&"res3".into(), &serde_json::json!([8, 8])));
+    assert_eq!(found["epe_cells"], fine["epe_cells"]);
+    // A cell of res2 is half as wide, so the same motion is twice as many of them; which cells count differs a little.
+    let zero = |flow: &Value| flow["zero_epe_cells"].as_f64().unwrap();
+    let ratio = zero(fine) / zero(coarse);
+    assert!((1.6..2.4).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn what_cannot_be_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     let (four, other) = (small(folder.path(), "four", 4, "resnet18"), model(folder.path()));

@@ -1,7 +1,7 @@
 //! What the ablations found. In: every run's accuracy. Out: a page of tables, a plot for each.
 
 use super::{Ablations, Outcome, Row, Table, recipe};
-use crate::bench_peers::report::table;
+use crate::peers::table;
 use anyhow::{Context, Result};
 use plotters::coord::ranged1d::{IntoSegmentedCoord, SegmentValue};
 use plotters::prelude::*;
@@ -35,7 +35,7 @@ pub(super) fn write(ablations: &Ablations, outcomes: &[Outcome], docs: &Path) ->
         let plot = format!("ablations-{}.svg", part.key);
         text += &format!("\n## {}\n\n{}\n\n", part.title, part.about);
         let cells = found.iter().map(Found::cells);
-        text += &table(["", "top-1 %", "top-5 %", "maps off by, cells", "seeds"], cells);
+        text += &table(&["", "top-1 %", "top-5 %", "maps off by, cells", "seeds"], cells);
         if found.iter().any(|found| !found.top1.is_empty()) {
             draw(&docs.join(&plot), part, &found)?;
             text += &format!("\n![{}]({plot})\n", part.title);

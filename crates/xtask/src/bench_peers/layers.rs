@@ -2,7 +2,8 @@
 //! layer takes, and the largest layers; and what a motion module adds.
 
 use super::contestant::Contestant;
-use super::{Engine, Network, name, report};
+use super::{Engine, Network, name};
+use crate::peers;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -159,7 +160,7 @@ fn ratio(ours_ms: f64, other_ms: f64) -> String {
 pub(super) fn table(all: &[Layers]) -> String {
     let Some(first) = all.first() else { return String::new() };
     let peer = format!("{} ms", first.peer.title());
-    report::table(["network", "what", "ours ms", &peer, "ratio"], all.iter().flat_map(Layers::lines))
+    peers::table(&["network", "what", "ours ms", &peer, "ratio"], all.iter().flat_map(Layers::lines))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::layers::{self, Layers};
 use super::setup::{Machine, Setup};
 use super::{Engine, Measured, Network, Options, Part, name};
+use crate::peers::table;
 use crate::run::{root, succeed};
 use anyhow::{Context, Result};
 use serde::{Serialize, Serializer};
@@ -114,7 +115,7 @@ impl Serialize for Engine {
 /// Print the table and write every file.
 pub(super) fn report(rows: &[Row], layers: &[Layers], setup: &Setup, options: &Options) -> Result<()> {
     let head = ["what", "network", "threads", "ours ms", "peer ms", "ratio", "range", "target", ""];
-    let table = table(head, rows.iter().map(Row::cells));
+    let table = table(&head, rows.iter().map(Row::cells));
     let layers_table = layers::table(layers);
     println!("{}\n{table}\n{layers_table}", setup.machine.text());
     let results = &setup.results;
@@ -160,23 +161,6 @@ impl Machine {
 
 fn write(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
-}
-
-/// Markdown that is a table to the eye as well.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
-    let lines: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
-    let width =
-        |column: usize| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for (index, cells) in lines.iter().enumerate() {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text += &format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "));
-        if index == 0 {
-            text += &format!("|{}|\n", widths.map(|width| "-".repeat(width + 2)).join("|"));
-        }
-    }
-    text
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -1,9 +1,9 @@
 //! What the comparison needs. In: the repository. Out: programs, peers, networks and a server, installed and built.
 
 use super::{Network, Part, name};
-use crate::run::{cargo, find_program, root, succeed};
+use crate::run::{find_program, root, succeed};
 use crate::test::tools;
-use crate::{build, serve};
+use crate::{build, peers, serve};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -68,17 +68,15 @@ impl Setup {
 pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Network>) -> Result<Setup> {
     let scripts = root()?.join("tests/peers");
     let results = root()?.join("target/peers");
-    let python = python(&scripts, &results.join("venv"))?;
+    let what = "PyTorch and onnxruntime (minutes, and gigabytes)";
+    let python = peers::python(&scripts.join("requirements.txt"), &results.join("venv"), what)?;
     let networks_folder = results.join("networks");
     eprintln!("writing the networks");
     // The exporter of ONNX files warns that it is the older one.
     let mut write = Command::new(&python);
     write.args(["-W", "ignore::DeprecationWarning"]).arg(scripts.join("networks.py")).arg(&networks_folder);
     succeed(write.args(networks.map(name)))?;
-    // Programs of one build lie side by side, wherever the target folder is.
-    let xtask = std::env::current_exe().context("finding this program")?;
-    let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
-    succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
+    let motionlens = peers::motionlens()?;
     let (mut node, mut chromium) = (PathBuf::new(), PathBuf::new());
     let (mut address, mut modules, mut adapter) = (String::new(), Vec::new(), None);
     if parts.iter().any(|part| part.is_in_browser()) {
@@ -122,26 +120,6 @@ pub(super) fn set_up<'a>(parts: &[Part], networks: impl Iterator<Item = &'a Netw
         modules,
         machine,
     })
-}
-
-/// A Python of its own with the peers in it, made anew when their versions change.
-fn python(scripts: &Path, venv: &Path) -> Result<PathBuf> {
-    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let (wanted, installed) = (scripts.join("requirements.txt"), venv.join("requirements.txt"));
-    let read = |file: &Path| std::fs::read_to_string(file).ok();
-    if read(&installed).is_some() && read(&installed) == read(&wanted) {
-        return Ok(python);
-    }
-    eprintln!("installing PyTorch and onnxruntime into target/peers/venv: minutes, and gigabytes");
-    let system = tools::need(&tools::PYTHON)?;
-    succeed(Command::new(system).args(["-m", "venv", "--clear"]).arg(venv))
-        .context("Python 3 made no virtual environment; on Debian, install python3-venv")?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    succeed(pip.arg(&wanted))?;
-    // Last, so that an install that was cut short is done again.
-    std::fs::copy(&wanted, &installed).context("noting what is installed")?;
-    Ok(python)
 }
 
 /// Versions of everything that is timed.

@@ -25,8 +25,10 @@ pub struct Sample {
 
 /// A set of labelled clips.
 pub enum Data {
-    /// Clip i is class i modulo the number of classes, rendered from seed + i.
+    /// The classes take turns; clip i is rendered from seed + i.
     Rendered {
+        /// Which, in their order; one that is named twice comes twice as often.
+        classes: Vec<usize>,
         /// How many.
         count: usize,
         /// The first clip's seed.
@@ -60,7 +62,8 @@ impl Data {
     pub fn open(spec: &DataSpec, frames: Frames, labels: Option<&[String]>) -> Result<Self> {
         let Some(folder) = &spec.folder else {
             let (Frames::Exactly(frames) | Frames::AtLeast(frames)) = frames;
-            return Ok(Self::Rendered { count: spec.count, seed: spec.seed, split: spec.split, frames });
+            let &DataSpec { count, seed, split, .. } = spec;
+            return Ok(Self::Rendered { classes: spec.rendered_classes(), count, seed, split, frames });
         };
         if spec.list.is_none() && folder.join("list.json").is_file() {
             return Self::folder(folder.clone(), frames);
@@ -114,9 +117,9 @@ impl Data {
     /// When a file of a rendered set cannot be read, no video can be decoded here, or too many are left out.
     pub fn sample(&self, index: usize, config: &Config, choice: Choice) -> Result<Option<Sample>> {
         let rendered = match self {
-            Self::Rendered { seed, split, frames, .. } => {
+            Self::Rendered { classes, seed, split, frames, .. } => {
                 let options = RenderOptions { frames: *frames, ..RenderOptions::default() };
-                synth::render(index % synth::CLASSES.len(), seed + index as u64, *split, &options)?
+                synth::render(classes[index % classes.len()], seed + index as u64, *split, &options)?
             }
             Self::Folder(dataset) => dataset.read(index)?,
             Self::Videos(videos) => {

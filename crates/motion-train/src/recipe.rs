@@ -11,7 +11,7 @@ use crate::augment::Augment;
 use crate::error::{Error, Result, at};
 use crate::optimizer::Method;
 use crate::schedule::Schedule;
-use crate::synth::Split;
+use crate::synth::{CLASSES, Split};
 
 /// The recipe of a training run: every key that it may have. A key that is not here is an error.
 #[derive(Debug, Clone, Deserialize)]
@@ -195,6 +195,20 @@ pub struct DataSpec {
     /// Which materials and shapes they are made of; or which of HMDB51's lists.
     #[serde(default)]
     pub split: Split,
+    /// The rendered classes that take turns, one that is named twice twice as often; all of them where absent.
+    #[serde(default)]
+    pub classes: Vec<String>,
+}
+
+impl DataSpec {
+    /// Labels of the rendered classes that take turns.
+    pub fn rendered_classes(&self) -> Vec<usize> {
+        let label = |name: &String| CLASSES.iter().position(|class| class == name);
+        match self.classes.is_empty() {
+            true => (0..CLASSES.len()).collect(),
+            false => self.classes.iter().filter_map(label).collect(),
+        }
+    }
 }
 
 fn norms<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Norms, D::Error> {
@@ -253,6 +267,15 @@ impl Recipe {
             }
             if data.folder.is_none() && (data.list.is_some() || data.labels.is_some()) {
                 return Err(wrong("`list` and `labels` need the `folder` of their videos".into()));
+            }
+            if let Some(name) = data.classes.iter().find(|name| !CLASSES.contains(&name.as_str())) {
+                return Err(wrong(format!(
+                    "`classes` names {name:?}, expected classes of `motionlens synth` ({:?}, ...)",
+                    CLASSES[0]
+                )));
+            }
+            if data.folder.is_some() && !data.classes.is_empty() {
+                return Err(wrong("`classes` is for rendered clips; a `folder` has its own".into()));
             }
             if data.folder.is_none() && data.count == 0 {
                 return Err(wrong("a data set needs `folder` or a `count` above 0".into()));
@@ -353,10 +376,25 @@ mod tests {
         "#;
 
     fn read(keys: &str) -> Result<Recipe> {
+        read_text(&SHORT.replace('#', keys))
+    }
+
+    fn read_text(text: &str) -> Result<Recipe> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recipe.toml");
-        std::fs::write(&path, SHORT.replace('#', keys)).unwrap();
+        std::fs::write(&path, text).unwrap();
         Recipe::read(&path)
+    }
+
+    #[test]
+    fn rendered_classes_take_turns() {
+        let only = |names: &str| {
+            read_text(&SHORT.replacen("[validate]", &format!("classes = {names}\n[validate]"), 1))
+        };
+        assert_eq!(read("").unwrap().train.rendered_classes(), (0..CLASSES.len()).collect::<Vec<_>>());
+        let names = format!("[{:?}, {:?}, {:?}]", CLASSES[3], CLASSES[0], CLASSES[3]);
+        assert_eq!(only(&names).unwrap().train.rendered_classes(), [3, 0, 3]);
+        assert!(only("[\"Juggling\"]").unwrap_err().to_string().contains("\"Juggling\""));
     }
 
     #[test]

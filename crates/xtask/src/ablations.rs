@@ -1,4 +1,4 @@
-//! The paper's ablations on the synthetic set. In: `crates/motion-train/recipes/ablations.toml`. Out: a training run for each
+//! The paper's ablations on the synthetic set. In: `crates/motion-train/ablations.toml`. Out: a training run for each
 //! row and seed, `docs/ablations.json`, and from it `docs/ablations.md` with its plots.
 //!
 //! A run that is in the JSON with the same recipe is not made again, so that the whole can be done in many sittings.
@@ -76,7 +76,7 @@ struct Outcome {
 /// Runs what is missing and writes the report.
 pub(crate) fn ablations(options: &Options) -> Result<()> {
     let root = root()?;
-    let file = root.join("crates/motion-train/recipes/ablations.toml");
+    let file = root.join("crates/motion-train/ablations.toml");
     let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
     let ablations: Ablations = toml::from_str(&text).with_context(|| format!("in {}", file.display()))?;
     let keys: Vec<&str> = ablations.table.iter().map(|table| table.key.as_str()).collect();
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     fn ablations() -> Ablations {
-        let text = include_str!("../../motion-train/recipes/ablations.toml");
+        let text = include_str!("../../motion-train/ablations.toml");
         toml::from_str(text).unwrap()
     }
 

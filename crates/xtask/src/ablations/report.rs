@@ -26,7 +26,7 @@ pub(super) fn write(ablations: &Ablations, outcomes: &[Outcome], docs: &Path) ->
          set. Every row of a table is trained in the same way, on as many clips for as many steps, {} times with other \
          random numbers; the test clips have surfaces, outlines and hues that no training clip has. The figures are mean and \
          standard deviation over the seeds. All of it is in \
-         [`ablations.toml`](../crates/motion-train/recipes/ablations.toml); single results are in \
+         [`ablations.toml`](../crates/motion-train/ablations.toml); single results are in \
          [`ablations.json`](ablations.json).\n",
         ablations.seeds.len()
     );

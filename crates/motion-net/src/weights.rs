@@ -210,6 +210,10 @@ pub mod names {
         layer(format!("{path}.{}{net}", 3 * conv), format!("{path}.{}", 3 * conv + 1))
     }
 
+    /// Prefixes of a motion module's two parts, before their tail.
+    const REDUCTION: &str = "base_model.chnl_reduction";
+    const TRANSFORM: &str = "base_model.flow_refinement";
+
     /// What ends the names of a motion module: nothing for a single one, `_res3` where there are several.
     pub fn motion_tail(stage: &str, modules: usize) -> String {
         if modules == 1 { String::new() } else { format!("_{stage}") }
@@ -217,25 +221,25 @@ pub mod names {
 
     /// The 1x1 reduction before the correlation.
     pub fn reduction(tail: &str) -> LayerName {
-        let path = format!("base_model.chnl_reduction{tail}");
+        let path = format!("{REDUCTION}{tail}");
         layer(format!("{path}.0"), format!("{path}.1"))
     }
 
     /// Depthwise part of the feature transform's layer (from 1).
     pub fn transform_depthwise(tail: &str, index: usize) -> LayerName {
-        let path = format!("base_model.flow_refinement{tail}.conv{index}");
+        let path = format!("{TRANSFORM}{tail}.conv{index}");
         layer(format!("{path}.0"), format!("{path}.1"))
     }
 
     /// Pointwise part of the feature transform's layer (from 1).
     pub fn transform_pointwise(tail: &str, index: usize) -> LayerName {
-        let path = format!("base_model.flow_refinement{tail}.conv{index}");
+        let path = format!("{TRANSFORM}{tail}.conv{index}");
         layer(format!("{path}.3"), format!("{path}.4"))
     }
 
     /// The 1x1 convolution of `concat` fusion.
     pub fn fuse(tail: &str) -> LayerName {
-        LayerName { conv: format!("base_model.flow_refinement{tail}.fuse"), norm: None }
+        LayerName { conv: format!("{TRANSFORM}{tail}.fuse"), norm: None }
     }
 
     /// Prefix of the classifier's `.weight` and `.bias`.
@@ -257,8 +261,23 @@ pub mod names {
     }
 
     /// Part of some motion module's channel reduction.
-    pub fn is_reduction(name: &str) -> bool {
-        name.starts_with("base_model.chnl_reduction")
+    fn is_reduction(name: &str) -> bool {
+        name.starts_with(REDUCTION)
+    }
+
+    /// Part of the channel reduction of the motion module with this tail.
+    pub fn is_reduction_of(tail: &str, name: &str) -> bool {
+        name.strip_prefix(REDUCTION)
+            .and_then(|rest| rest.strip_prefix(tail))
+            .is_some_and(|rest| rest.starts_with('.'))
+    }
+
+    /// The name of a motion module's parameter where the module has another tail; `None` for any other parameter.
+    pub fn with_tail(name: &str, [from, to]: [&str; 2]) -> Option<String> {
+        [REDUCTION, TRANSFORM].into_iter().find_map(|part| {
+            let rest = name.strip_prefix(part)?.strip_prefix(from)?;
+            rest.starts_with('.').then(|| format!("{part}{to}{rest}"))
+        })
     }
 
     /// The shape under which the release stores a parameter: a ResNet's classifier is a Conv1d.
@@ -277,7 +296,7 @@ pub mod names {
 
     /// Part of some motion module.
     pub(crate) fn is_motion(name: &str) -> bool {
-        is_reduction(name) || name.starts_with("base_model.flow_refinement")
+        is_reduction(name) || name.starts_with(TRANSFORM)
     }
 }
 

@@ -20,9 +20,13 @@ use crate::synth::FlowField;
 /// # Errors
 /// [`Error::File`], or what [`MsNet::load`] gives.
 pub fn load_model(folder: &Path) -> Result<MsNet<CpuBackend>> {
+    Ok(MsNet::load(&CpuBackend::new(), load_config(folder)?, load_weights(folder)?)?)
+}
+
+/// The configuration of a model folder.
+pub(crate) fn load_config(folder: &Path) -> Result<Config> {
     let path = folder.join("config.json");
-    let config = Config::from_json(&std::fs::read_to_string(&path).map_err(at(&path))?)?;
-    Ok(MsNet::load(&CpuBackend::new(), config, load_weights(folder)?)?)
+    Ok(Config::from_json(&std::fs::read_to_string(&path).map_err(at(&path))?)?)
 }
 
 /// The tensors of a model folder.

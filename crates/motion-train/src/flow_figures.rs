@@ -26,6 +26,7 @@ pub const STILL_CELLS: f32 = 0.05;
 pub struct FlowSums {
     all: Sums,
     by_speed: [Sums; SPEEDS.len()],
+    leaving: Sums,
     still: usize,
     /// Lengths of what is shown where nothing moves.
     shown: f64,
@@ -48,6 +49,8 @@ pub struct FlowFigures {
     pub all: Errors,
     /// One for each of [`SPEEDS`].
     pub by_speed: Vec<SpeedFigures>,
+    /// Over the cells among them that go to where the map does not reach: no search finds those.
+    pub leaving: Errors,
     /// Where nothing moves.
     pub still: StillFigures,
 }
@@ -103,10 +106,11 @@ pub struct StageFlow {
 }
 
 impl FlowSums {
-    /// Adds one map; both `[h, w, 2]` in cells, `counts` says which cells have a truth.
-    pub fn add(&mut self, found: &[f32], truth: &[f32], counts: &[bool]) {
-        let pairs = found.as_chunks::<2>().0.iter().zip(truth.as_chunks::<2>().0).zip(counts);
-        for ((&found, &truth), _) in pairs.filter(|(_, counts)| **counts) {
+    /// Adds maps of (h, w) `grid`; both `[N, h, w, 2]` in cells, `counts` says which cells have a truth.
+    pub fn add(&mut self, found: &[f32], truth: &[f32], counts: &[bool], [height, width]: [usize; 2]) {
+        let within = |from: usize, d: f32, side: usize| (0.0..side as f32).contains(&(from as f32 + 0.5 + d));
+        let pairs = found.as_chunks::<2>().0.iter().zip(truth.as_chunks::<2>().0).zip(counts).enumerate();
+        for (at, ((&found, &truth), _)) in pairs.filter(|(_, (_, counts))| **counts) {
             let speed = truth[0].hypot(truth[1]);
             let cell = Sums {
                 cells: 1,
@@ -121,6 +125,9 @@ impl FlowSums {
                     sums.merge(&cell);
                 }
             }
+            if !(within(at % width, truth[0], width) && within(at / width % height, truth[1], height)) {
+                self.leaving.merge(&cell);
+            }
             if speed < STILL_CELLS {
                 self.still += 1;
                 self.shown += f64::from(found[0].hypot(found[1]));
@@ -132,6 +139,7 @@ impl FlowSums {
     pub fn merge(&mut self, other: &Self) {
         self.all.merge(&other.all);
         self.by_speed.iter_mut().zip(&other.by_speed).for_each(|(sums, other)| sums.merge(other));
+        self.leaving.merge(&other.leaving);
         self.still += other.still;
         self.shown += other.shown;
     }
@@ -153,6 +161,7 @@ impl FlowSums {
                     errors: sums.means(),
                 })
                 .collect(),
+            leaving: self.leaving.means(),
             still: StillFigures { cells: self.still, shown_cells: mean(self.shown, self.still) },
         }
     }
@@ -194,7 +203,8 @@ struct StageSum {
 impl StageSums {
     /// Adds the map of one frame pair.
     pub(crate) fn add(&mut self, model: usize, maps: &StageMaps, pair: usize, truth: &FlowGrid) {
-        self.of(model, &maps.stage, maps.grid).add(&maps.cells(pair), &truth.cells, &truth.counts);
+        let sums = self.of(model, &maps.stage, maps.grid);
+        sums.add(&maps.cells(pair), &truth.cells, &truth.counts, maps.grid);
     }
 
     /// Adds other sums.
@@ -249,7 +259,7 @@ mod tests {
     #[test]
     fn only_cells_with_a_truth_count() {
         let mut sums = FlowSums::default();
-        sums.add(&[3.0, 4.0, 9.0, 9.0], &[0.0, 0.0, 0.0, 0.0], &[true, false]);
+        sums.add(&[3.0, 4.0, 9.0, 9.0], &[0.0, 0.0, 0.0, 0.0], &[true, false], [1, 2]);
         assert_eq!(sums.end_point(), Some(5.0));
         let figures = sums.figures();
         assert_eq!((figures.all.cells, figures.all.zero_epe_cells), (1, Some(0.0)));
@@ -275,7 +285,7 @@ mod tests {
         // The second cell shows 2 cells where 0.05 are true, the first 0.5 where it stands still.
         let found = [0.3, 0.4, 0.0, 2.05, 0.5, 0.0, 0.6, 1.8, 4.0, 3.0, 0.0, 7.0];
         let mut sums = FlowSums::default();
-        sums.add(&found, &truth, &[true; 6]);
+        sums.add(&found, &truth, &[true; 6], [2, 3]);
         let figures = sums.figures();
         assert_eq!(figures.all.cells, 6);
         let cells: Vec<usize> = figures.by_speed.iter().map(|bin| bin.errors.cells).collect();
@@ -295,13 +305,24 @@ mod tests {
     }
 
     #[test]
+    fn what_leaves_the_map_is_told_apart() {
+        // Two lines of two cells: right, left, down and out of the map, up.
+        let truth = [0.6, 0.0, -0.6, 0.0, 0.0, 0.6, 0.0, -1.4];
+        let mut sums = FlowSums::default();
+        sums.add(&[0.0; 8], &truth, &[true, true, true, true], [2, 2]);
+        let leaving = sums.figures().leaving;
+        assert_eq!(leaving.cells, 1);
+        near(leaving.epe_cells, 0.6);
+    }
+
+    #[test]
     fn sums_of_parts_are_the_whole() {
-        let (found, truth) = ([1.0, 0.0, 0.0, 2.0, 0.1, 0.0], [0.0, 0.0, 0.0, 4.0, 0.6, 0.0]);
+        let (found, truth) = ([1.0, 0.0, 0.0, 0.2, 0.1, 0.0], [0.0, 0.0, 0.0, 0.4, 0.4, 0.0]);
         let (mut whole, mut parts, mut second) =
             (FlowSums::default(), FlowSums::default(), FlowSums::default());
-        whole.add(&found, &truth, &[true; 3]);
-        parts.add(&found[..2], &truth[..2], &[true]);
-        second.add(&found[2..], &truth[2..], &[true; 2]);
+        whole.add(&found, &truth, &[true; 3], [1, 3]);
+        parts.add(&found[..2], &truth[..2], &[true], [1, 1]);
+        second.add(&found[2..], &truth[2..], &[true; 2], [1, 2]);
         parts.merge(&second);
         assert_eq!(parts.figures(), whole.figures());
     }

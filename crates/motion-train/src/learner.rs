@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
+use motion_net::weights::names;
 use motion_net::{Backend, Config, CpuBackend, Estimation, HostTensor, Mode, MsNet, Pass, Weights};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -141,15 +142,22 @@ impl Run {
             })?),
         };
         let first = match &recipe.trunk {
-            None => recipe.first.as_deref().map_or_else(|| Ok(Weights::default()), evaluate::load_weights)?,
+            None => recipe
+                .first
+                .as_deref()
+                .map_or_else(|| Ok(Weights::default()), |first| first_weights(first, &config))?,
             Some(_) if !config.backbone.is_mobilenet() || !config.expand_first_block => {
                 return Err(wrong("trunk is a MobileNetV2 with expand_first_block, the model is not".into()));
             }
             Some(folder) => trunk::read(folder)?,
         };
+        let frozen_stages = start.map_or(Vec::new(), |start| stages[..=start].to_vec());
+        let modules = config.motion.as_ref().map_or(&[][..], |motion| &motion.stages);
+        let frozen_maps =
+            modules.iter().filter(|stage| recipe.freeze_maps && frozen_stages.contains(&stage.as_str()));
         let frozen = Frozen {
-            stages: start.map_or(Vec::new(), |start| stages[..=start].to_vec()),
-            reductions: recipe.freeze_maps,
+            reductions: frozen_maps.map(|stage| names::motion_tail(stage, modules.len())).collect(),
+            stages: frozen_stages,
             norms: recipe.batch_norms == Norms::Partial,
         };
         let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.seed);
@@ -461,7 +469,7 @@ impl Run {
                 let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(module)).collect();
                 let counts: Vec<bool> =
                     truth.chunks_exact(2).map(|d| d.iter().all(|d| d.is_finite())).collect();
-                flow.add(&found.flatten_all()?.to_vec1()?, &truth, &counts);
+                flow.add(&found.flatten_all()?.to_vec1()?, &truth, &counts, self.grids[module]);
             }
             Ok(())
         })?;
@@ -475,6 +483,23 @@ impl Run {
         let bytes = self.parameters.weights()?.to_safetensors(true)?;
         write_atomically(&folder.join("model.safetensors"), &bytes)
     }
+}
+
+/// The tensors of the model to start from, under the names that they have in a network of this configuration: a motion
+/// module alone is called otherwise than one of several.
+fn first_weights(folder: &Path, config: &Config) -> Result<Weights> {
+    let weights = evaluate::load_weights(folder)?;
+    let first = evaluate::load_config(folder)?;
+    let (Some(from), Some(to)) = (first.motion, &config.motion) else { return Ok(weights) };
+    let tails = |stage: &String| {
+        [from.stages.len(), to.stages.len()].map(|modules| names::motion_tail(stage, modules))
+    };
+    let tails: Vec<[String; 2]> = from.stages.iter().map(tails).collect();
+    let renamed = weights.tensors().iter().map(|(name, tensor)| {
+        let moved = tails.iter().find_map(|[from, to]| names::with_tail(name, [from, to]));
+        (moved.unwrap_or_else(|| name.clone()), tensor.clone())
+    });
+    Ok(Weights::new(renamed.collect()))
 }
 
 /// (height, width) of each motion module's map: read off a pass over a black clip.

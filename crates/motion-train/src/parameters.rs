@@ -28,8 +28,8 @@ pub struct Parameter {
 pub struct Frozen {
     /// All of these stages.
     pub stages: Vec<&'static str>,
-    /// All of the motion modules' channel reductions.
-    pub reductions: bool,
+    /// The channel reductions of motion modules with these tails.
+    pub reductions: Vec<String>,
     /// Every norm of the backbone after its first one (TSN's partial batch norm).
     pub norms: bool,
 }
@@ -37,7 +37,7 @@ pub struct Frozen {
 impl Frozen {
     fn has(&self, backbone: Backbone, stage: Option<&'static str>, name: &str, role: Role) -> bool {
         match stage {
-            None => self.reductions && names::is_reduction(name),
+            None => self.reductions.iter().any(|tail| names::is_reduction_of(tail, name)),
             Some(stage) => {
                 let norm = !matches!(role, Role::Weight | Role::Bias);
                 self.stages.contains(&stage) || (self.norms && norm && stage != backbone.stages()[0])
@@ -152,6 +152,18 @@ impl ParameterSource<CpuBackend> for Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reductions_are_frozen_one_by_one() {
+        let frozen = Frozen { reductions: vec!["_res3".to_owned()], ..Frozen::default() };
+        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), frozen, 0);
+        for tail in ["_res2", "_res3"] {
+            let name = format!("base_model.chnl_reduction{tail}.0.weight");
+            parameters.parameter(&name, &[2, 2, 1, 1], Role::Weight).unwrap();
+        }
+        let variables: Vec<&str> = parameters.variables().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(variables, ["base_model.chnl_reduction_res2.0.weight"]);
+    }
 
     #[test]
     fn partial_norms_freeze_all_but_the_first() {

@@ -88,8 +88,8 @@ pub struct Recipe {
     /// Stages up to this one keep their first values; their features are computed once.
     #[serde(default)]
     pub freeze_until: Option<String>,
-    /// Whether what the motion modules compare keeps its first values too: with frozen stages before them, the maps
-    /// stay as they were in `first`.
+    /// Whether what the motion modules after frozen stages compare keeps its first values too: their maps stay as they
+    /// were in `first`.
     #[serde(default)]
     pub freeze_maps: bool,
     /// Frames of a random run of each clip that a training step sees; the whole clip where absent. Frames meet only

@@ -137,8 +137,9 @@ impl Director {
     pub(super) fn turn(&mut self, scene: [f32; 2]) {
         let scene = self.slanted(scene);
         let progress = self.progress();
-        let speed = self.ratio(5.0, 34.0);
-        let way = Self::way(&progress, speed, 38.0, 280.0);
+        // Up to what the paper's window reaches: 7 cells of 8 pixels.
+        let speed = self.ratio(5.0, 52.0);
+        let way = Self::way(&progress, speed, 38.0, 400.0);
         self.camera.pan = scene.map(|v| v * way);
         self.camera.progress = progress;
         match self.rng.random_range(0..3) {

@@ -189,7 +189,7 @@ fn what_cannot_be_evaluated() {
     with(&["--clips", "0"], &["--clips", "0"]);
     with(&["--crops", "2"], &["--crops", "2", "1 (centre)"]);
     with(&["--model", arg(&absent)], &["absent", "no such folder"]);
-    with(&["--model", arg(&other)], &["model/config.json", "classes", "found 3", "expected 17"]);
+    with(&["--model", arg(&other)], &["model/config.json", "classes", "found 3", "expected 26"]);
     let eight = small(folder.path(), "eight", 8, "resnet18");
     with(&["--model", arg(&eight)], &["set-4", "4 frames", "8"]);
     fails(&["evaluate", "--model", arg(&four), "--data", arg(&absent)], &["absent"]);

@@ -290,7 +290,7 @@ fn sets_that_do_not_belong_together_are_named() {
     for (train, test, said) in [
         ("list = \"set.csv\"\ncount = 1", videos, &["recipe.toml", "`folder`"][..]),
         (videos, "folder = \"set\"\nlabels = \"names.txt\"", &["recipe.toml", "[test]", "in their order"]),
-        (videos, "count = 3", &["[test]", "17 classes"]),
+        (videos, "count = 3", &["[test]", "26 classes"]),
         ("folder = \"absent\"", videos, &["absent"]),
     ] {
         fails(&["train", "--config", arg(&recipe(train, test))], said);

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use candle_core::Tensor;
+use motion_train::synth::CLASSES;
 use serde_json::Value;
 
 use crate::support::{arg, fails, frames, json, model, program, run, succeeds};
@@ -84,7 +85,7 @@ fn a_rendered_data_set_trains_a_model_that_can_be_used() {
         assert!((0.0..=1.0).contains(&evaluation[key].as_f64().unwrap()), "{evaluation}");
     }
     assert_eq!(evaluation["clips"], 17);
-    assert_eq!(evaluation["per_class"].as_object().unwrap().len(), 17);
+    assert_eq!(evaluation["per_class"].as_object().unwrap().len(), CLASSES.len());
     assert!(evaluation["epe_cells"].as_f64().unwrap() > 0.0);
     assert!(succeeds(&evaluate).stdout.contains("top-1"));
 

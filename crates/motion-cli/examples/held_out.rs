@@ -24,7 +24,6 @@ const COLUMNS: usize = 2;
 /// Side of each of the four pictures of a clip.
 const SIDE: usize = 144;
 const GAP: usize = 4;
-/// Height of the line above them, as `strip` makes it.
 const PAPER: [u8; 3] = [255; 3];
 
 fn main() -> Result<(), Box<dyn Error>> {

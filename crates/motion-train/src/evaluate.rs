@@ -206,7 +206,7 @@ struct Found {
 impl Found {
     /// By all models together.
     fn of(members: &[Member], data: &Data, index: usize, protocol: &Protocol) -> Result<Option<Self>> {
-        let mut all = Self { label: 0, scores: vec![0.0; data.labels().len()], flow: StageSums::default() };
+        let mut all = Self { label: 0, scores: Vec::new(), flow: StageSums::default() };
         for (model, member) in members.iter().enumerate() {
             let Some(Self { label, mut scores, flow }) = member.look(model, data, index)? else {
                 return Ok(None);
@@ -215,6 +215,7 @@ impl Found {
                 scores = softmax(&scores);
             }
             all.label = label;
+            all.scores.resize(scores.len(), 0.0);
             all.scores.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score / members.len() as f64);
             all.flow.merge(&flow);
         }

@@ -401,8 +401,25 @@ impl Run {
         if self.recipe.maps_only() {
             return Ok(self.net.compared(backend, pass, mode)?);
         }
-        while self.net.advance(backend, pass, &self.estimation, mode)?.is_some() {}
+        self.finish(backend, pass, mode)?;
         Ok(pass.motions().map(|(_, motion)| motion.compared.clone()).collect())
+    }
+
+    /// The displacement maps of a pass that is to teach nothing, run to the same end.
+    fn displacements(&self, pass: &mut Pass<Tensor>) -> Result<Vec<Tensor>> {
+        let b = &self.backend;
+        if self.recipe.maps_only() {
+            let compared = self.net.compared(b, pass, Mode::EVAL)?;
+            let found = compared.iter().map(|(now, next)| b.match_frames(now, next, &self.estimation));
+            return Ok(found.map(|found| Ok(found?.displacement)).collect::<motion_net::Result<_>>()?);
+        }
+        self.finish(b, pass, Mode::EVAL)?;
+        Ok(pass.motions().map(|(_, motion)| motion.forward.displacement.clone()).collect())
+    }
+
+    fn finish(&self, backend: &CpuBackend, pass: &mut Pass<Tensor>, mode: Mode) -> Result<()> {
+        while self.net.advance(backend, pass, &self.estimation, mode)?.is_some() {}
+        Ok(())
     }
 
     /// Cross entropy on the mean logits (published code), the truth smoothed.
@@ -457,14 +474,13 @@ impl Run {
                 return Ok(());
             }
             let mut pass = self.begin(&batch)?;
-            let compared = self.compared(&self.backend, &mut pass, Mode::EVAL)?;
+            let displacements = self.displacements(&mut pass)?;
             if let Some(logits) = pass.logits() {
                 let rows = logits.to_vec2()?;
                 rows.iter().zip(&batch).for_each(|(row, look)| confusion.add(look.label, row));
             }
             let modules = batch[0].example.truth.len();
-            for (module, ((now, next), flow)) in compared.iter().zip(&mut errors).take(modules).enumerate() {
-                let found = self.backend.match_frames(now, next, &self.estimation)?.displacement;
+            for (module, (found, flow)) in displacements.iter().zip(&mut errors).take(modules).enumerate() {
                 let found = (found * self.estimation.radius() as f64)?;
                 let truth: Vec<f32> = batch.iter().flat_map(|look| look.truth(module)).collect();
                 let counts: Vec<bool> =

@@ -11,9 +11,10 @@
 //! models, with equal weights, as in TSM's `test_models.py`, on whose code the published one is built; what is called
 //! `--softmax` there makes probabilities of each model's mean scores first.
 
-use motion_clip::{Frame, Geometry, Preprocess, Rect, crop, resize};
+use motion_clip::{Frame, Geometry, Preprocess, crop, resize};
 use motion_net::{Config, HostTensor};
 
+use crate::augment::Crop;
 use crate::error::Result;
 use crate::evaluate::{normalised, preprocess};
 
@@ -97,16 +98,9 @@ impl View {
 
     /// How it lies on a frame of this size.
     pub(crate) fn geometry(self, config: &Config, width: usize, height: usize) -> Geometry {
-        let [rows, columns] = config.resize;
-        let (across, down) = (width as f32 / columns as f32, height as f32 / rows as f32);
-        let side = self.side as f32;
-        let part = Rect {
-            x: self.column as f32 * across,
-            y: self.row as f32 * down,
-            width: side * across,
-            height: side * down,
-        };
-        Geometry::of_crop(part, self.side)
+        let Self { row, column, side } = self;
+        let part = Crop { x: column, y: row, width: side, height: side };
+        Geometry::of_crop(part.of_frame(width, height, &preprocess(config)), side)
     }
 
     fn preprocess(self, config: &Config) -> Preprocess {

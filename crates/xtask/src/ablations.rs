@@ -5,7 +5,8 @@
 
 mod report;
 
-use crate::run::{cargo, root, succeed};
+use crate::peers;
+use crate::run::root;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,6 @@ pub(crate) fn ablations(options: &Options) -> Result<()> {
     let json = root.join("docs/ablations.json");
     let mut outcomes = read(&json)?;
     if !options.report {
-        succeed(&mut cargo(&["build", "--release", "--workspace", "--bins"])?)?;
         run_missing(&ablations, options, &root, &json, &mut outcomes)?;
     }
     report::write(&ablations, &outcomes, &root.join("docs"))
@@ -108,6 +108,7 @@ fn run_missing(
     json: &Path,
     outcomes: &mut Vec<Outcome>,
 ) -> Result<()> {
+    let motionlens = peers::motionlens()?;
     let started = Instant::now();
     let wanted = |table: &&Table| options.tables.is_empty() || options.tables.contains(&table.key);
     for &seed in &ablations.seeds {
@@ -121,7 +122,7 @@ fn run_missing(
                 return Ok(());
             }
             println!("{} (seed {seed})", row.name);
-            outcomes.push(run(root, recipe)?);
+            outcomes.push(run(&motionlens, root, recipe)?);
             let text = serde_json::to_string_pretty(outcomes)?;
             std::fs::write(json, text + "\n").with_context(|| format!("writing {}", json.display()))?;
         }
@@ -156,13 +157,13 @@ fn place<'a, 'k>(recipe: &'a mut toml::Table, key: &'k str) -> Result<(&'a mut t
 }
 
 /// One training run, resumed where it was stopped.
-fn run(root: &Path, recipe: String) -> Result<Outcome> {
+fn run(motionlens: &Path, root: &Path, recipe: String) -> Result<Outcome> {
     let started = Instant::now();
     let folder = root.join("target/ablations").join(name(&recipe));
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let file: PathBuf = folder.join("recipe.toml");
     std::fs::write(&file, format!("out = \"run\"\n{recipe}"))?;
-    let out = Command::new(root.join("target/release/motionlens"))
+    let out = Command::new(motionlens)
         .args(["train", "--resume", "--json", "--config"])
         .arg(&file)
         .stderr(Stdio::inherit())

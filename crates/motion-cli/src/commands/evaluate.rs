@@ -52,7 +52,6 @@ pub(crate) struct Evaluate {
     /// Folder with config.json and model.safetensors; several are averaged
     #[arg(long, value_name = "DIR", required = true)]
     model: Vec<PathBuf>,
-    /// Labelled data set, such as `motionlens synth` writes
     /// Labelled data set: one of `motionlens synth`, a folder of class folders FOLDER/CLASS/VIDEO, or with --list any that
     /// `motionlens data check` knows
     #[arg(long, value_name = "DIR", group = "on")]

@@ -362,12 +362,6 @@ impl Director {
         }
     }
 
-    /// So far out in this direction.
-    fn out([x, y]: [f32; 2], distance: f32) -> [f32; 2] {
-        let length = x.hypot(y).max(1e-3);
-        [x / length * distance, y / length * distance]
-    }
-
     /// Two things go opposite ways, one past the other.
     fn pass(&mut self) {
         let axis = match self.rng.random_range(0..5) {
@@ -478,14 +472,12 @@ impl Director {
         }
         let thinner = self.range(0.15, 0.5) * growth;
         let form = Form {
-            // From the layer's y axis to the direction of the pull.
-            axis: (-axis[0]).atan2(axis[1]),
             growth: [-thinner, growth],
             pinch: self.range(0.0, 0.35),
             waist: radius * self.range(0.4, 0.9),
             ..Form::RIGID
         };
-        self.soft_between_hands(radius, axis, form, progress, growth.exp() - 1.0);
+        self.soft_between_hands(radius, axis, form, progress);
     }
 
     /// A hand, or two, press something soft together.
@@ -497,27 +489,17 @@ impl Director {
         if self.chance(0.6) {
             progress.pace = Pace::Again { times: [1.0, 1.5, 2.0, 3.0][self.rng.random_range(0..4)] };
         }
-        let form = Form {
-            axis: (-axis[0]).atan2(axis[1]),
-            growth: [self.range(0.05, 0.35) * -growth, growth],
-            ..Form::RIGID
-        };
-        self.soft_between_hands(radius, axis, form, progress, growth.exp() - 1.0);
+        let form = Form { growth: [self.range(0.05, 0.35) * -growth, growth], ..Form::RIGID };
+        self.soft_between_hands(radius, axis, form, progress);
     }
 
-    /// Something that two hands hold at the ends of an axis; its half length grows by this share.
-    fn soft_between_hands(
-        &mut self,
-        radius: f32,
-        axis: [f32; 2],
-        form: Form,
-        progress: Progress,
-        growth: f32,
-    ) {
+    /// Something that two hands hold at the ends of an axis, along which its form grows.
+    fn soft_between_hands(&mut self, radius: f32, axis: [f32; 2], form: Form, progress: Progress) {
         let at = [CENTRE[0] + self.range(-45.0, 45.0), CENTRE[1] + self.range(-32.0, 32.0)];
         let (angle, _) = self.attitude();
-        // The form is the thing's own: its axis turns with it.
-        let form = Form { axis: form.axis - angle, ..form };
+        // From the thing's own y axis, which turns with it, to the direction of the pull.
+        let form = Form { axis: (-axis[0]).atan2(axis[1]) - angle, ..form };
+        let growth = form.growth[1].exp() - 1.0;
         let wobble = self.unsteady();
         let motion = Motion { angle, progress, form, wobble, ..Motion::still(at) };
         let look = self.look(&Actor { motion, radius }, 1.0, false);
@@ -526,19 +508,22 @@ impl Director {
         let one_handed = growth < 0.0 && self.chance(0.4);
         let down = self.range(0.0, 0.7);
         for sign in [-1.0f32, 1.0] {
-            let travel = axis.map(|v| v * sign * radius * HELD * growth);
-            let held =
-                Motion { angle: 0.0, form: Form::RIGID, travel, progress, wobble, ..Motion::still(at) };
-            let mut from = axis.map(|v| v * sign);
-            from[1] += down;
             if one_handed && sign > 0.0 {
                 continue;
             }
-            // The grip is where the end of the axis is, whatever side the arm comes from.
-            let end = axis.map(|v| v * sign * radius * HELD);
-            let held = Motion { start: [at[0] + end[0], at[1] + end[1]], ..held };
-            self.hand(&Actor { motion: held, radius }, &Grip { from, at: 0.0, visit: Visit::STAYS }, false);
+            let travel = axis.map(|v| v * sign * radius * HELD * growth);
+            let motion = Motion { travel, progress, wobble, ..Motion::still(at) };
+            self.hand_at_end(Actor { motion, radius }, axis.map(|v| v * sign), down);
         }
+    }
+
+    /// A hand that stays where the actor ends in a direction, from there or from further below.
+    fn hand_at_end(&mut self, mut actor: Actor, toward: [f32; 2], below: f32) {
+        for (start, toward) in actor.motion.start.iter_mut().zip(toward) {
+            *start += toward * actor.radius * HELD;
+        }
+        let from = [toward[0], toward[1] + below];
+        self.hand(&actor, &Grip { from, at: 0.0, visit: Visit::STAYS }, false);
     }
 
     /// Two hands part something along a ragged line.
@@ -570,11 +555,8 @@ impl Director {
             let travel = [axis[0] * sign * way, axis[1] * sign * way + sag];
             let motion = Motion { travel, turn: sign * turn, ..still };
             self.add(half, motion, Part::Whole, 1.0);
-            let mut from = axis.map(|v| v * sign);
-            from[1] += self.range(0.0, 0.6);
-            let end = axis.map(|v| v * sign * radius * HELD);
-            let held = Motion { start: [at[0] + end[0], at[1] + end[1]], turn: 0.0, ..motion };
-            self.hand(&Actor { motion: held, radius }, &Grip { from, at: 0.0, visit: Visit::STAYS }, false);
+            let below = self.range(0.0, 0.6);
+            self.hand_at_end(Actor { motion, radius }, axis.map(|v| v * sign), below);
         }
     }
 

@@ -78,15 +78,7 @@ impl Director {
                 Wobble::new(&mut rng, pixels, 0.01, 0.3..3.0)
             }
         };
-        let camera = Camera {
-            pan: [0.0; 2],
-            parallax: 0.0,
-            focal: 0.0,
-            zoom: 0.0,
-            focus: CENTRE,
-            progress: Progress { start: 0.0, end: 1.0, pace: Pace::Even },
-            shake,
-        };
+        let camera = Camera { shake, ..Camera::still() };
         Self { rng, split, clean, layers: Vec::new(), camera, behind: 0.5, shadows }
     }
 
@@ -248,9 +240,7 @@ impl Director {
 
     /// Adds a hand that holds or pushes the actor, in front of it or (when `behind`) just below.
     pub(super) fn hand(&mut self, actor: &Actor, grip: &Grip, behind: bool) {
-        let [x, y] = grip.from;
-        let length = x.hypot(y).max(1e-3);
-        let from = [x / length, y / length];
+        let from = Self::out(grip.from, 1.0);
         let size = self.range(18.0, 34.0) * (actor.radius / 30.0).clamp(0.8, 1.4);
         let [scale_a, scale_b] = actor.motion.scale;
         let smallest = scale_a.min(scale_b).clamp(0.4, 1.0);
@@ -310,6 +300,12 @@ impl Director {
         let angle = (self.range(-0.44, 0.44) + self.range(-0.44, 0.44)) / 2.0;
         let (sin, cos) = angle.sin_cos();
         [x * cos - y * sin, x * sin + y * cos]
+    }
+
+    /// So far out in this direction.
+    pub(super) fn out([x, y]: [f32; 2], distance: f32) -> [f32; 2] {
+        let length = x.hypot(y).max(1e-3);
+        [x / length * distance, y / length * distance]
     }
 
     /// A unit direction at any angle.

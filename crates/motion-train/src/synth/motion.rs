@@ -292,6 +292,19 @@ pub(crate) struct Camera {
 }
 
 impl Camera {
+    /// One that stands and does nothing.
+    pub(crate) fn still() -> Self {
+        Self {
+            pan: [0.0; 2],
+            parallax: 0.0,
+            focal: 0.0,
+            zoom: 0.0,
+            focus: CENTRE,
+            progress: Progress { start: 0.0, end: 1.0, pace: Pace::Even },
+            shake: Wobble::default(),
+        }
+    }
+
     /// World -> picture for things at a depth: 1 is the background, nearer things have more (parallax).
     pub(crate) fn view(&self, time: f32, depth: f32) -> Place {
         let s = self.progress.at(time) - 0.5;
@@ -323,15 +336,7 @@ mod tests {
 
     #[test]
     fn a_camera_that_approaches_enlarges_near_things_more() {
-        let camera = Camera {
-            pan: [0.0; 2],
-            zoom: 0.7,
-            parallax: 0.0,
-            focal: 0.0,
-            focus: CENTRE,
-            progress: Progress { start: 0.0, end: 1.0, pace: Pace::Even },
-            shake: Wobble::default(),
-        };
+        let camera = Camera { zoom: 0.7, ..Camera::still() };
         let size = |time, depth| camera.view(time, depth).affine().unwrap().determinant();
         let grown = |depth| size(1.0, depth) / size(0.0, depth);
         assert!(grown(1.0) > 3.9 && grown(1.3) > grown(1.0));

@@ -10,7 +10,7 @@ use motion_net::backend::Statistics;
 use motion_net::config::{Estimation, Estimator};
 use motion_net::motion::MotionModule;
 use motion_net::weights::Loader;
-use motion_net::{Backend, Config, CpuBackend, HostTensor, Match, Mode, MsNet, Step};
+use motion_net::{Backend, CandleBackend, Config, CpuBackend, HostTensor, Match, Mode, MsNet, Step};
 use motionlens_tests::compare::{Difference, Report, compare};
 use motionlens_tests::golden::{self, Case, channels_first, channels_last};
 use motionlens_tests::{gpu, now, repository};
@@ -290,6 +290,14 @@ fn motion_modules_equal_pytorch() {
 #[test]
 fn networks_equal_pytorch() {
     judge_all(&CpuBackend::new(), "network", ON_CPU, run_network);
+}
+
+/// Candle's own operations, which are to train on an NVIDIA card, here on the CPU.
+#[test]
+fn candle_equals_pytorch() {
+    let b = CandleBackend::new(candle_core::Device::Cpu);
+    judge_all(&b, "ms_module", ON_CPU, run_module);
+    judge_all(&b, "network", ON_CPU, run_network);
 }
 
 #[test]

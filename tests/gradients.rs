@@ -1,7 +1,8 @@
 //! Is the gradient of every operation the slope of the operation itself?
 //!
 //! Autograd's derivative of a random weighted sum of the outputs is held against central differences, which run
-//! the operation's other path too: without variables the backend fuses passes and keeps no graph.
+//! the operation's other path too: without variables the CPU backend fuses passes and keeps no graph. Candle's own
+//! operations, which are to train on a graphics card, are held to the same on the CPU.
 //!
 //! Numbers are f32. A step of 2^-7 loses about 1e-6 / 2^-7 = 1.3e-4 of the slope to rounding (some 1e-6 for the
 //! sum), and h^2/6 = 1e-5 times the third derivative to curvature; 2e-3 of the largest slope leaves room for both
@@ -11,10 +12,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use candle_core::{Device, Tensor, Var};
-use motion_net::backend::{
-    Activation, Backend, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics,
-};
-use motion_net::{CpuBackend, Estimation, Estimator, Result};
+use motion_net::backend::{Activation, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
+use motion_net::{CandleBackend, CpuBackend, Estimation, Estimator, Result, Training};
 use motionlens_tests::random::{self, Random};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -166,7 +165,14 @@ enum Norm {
 /// Sizes of a convolution: frames, height, width, channels in and out, kernel, stride.
 type Sizes = [usize; 7];
 
-fn convolution(sizes: Sizes, depthwise: bool, activation: Activation, norm: Norm, residual: bool) -> Case {
+fn convolution<B: Training + 'static>(
+    b: fn() -> B,
+    sizes: Sizes,
+    depthwise: bool,
+    activation: Activation,
+    norm: Norm,
+    residual: bool,
+) -> Case {
     let [n, h, w, input, output, kernel, stride] = sizes;
     let spec = ConvSpec { input, output, kernel, stride, depthwise, activation };
     let taps = if depthwise { 1 } else { input };
@@ -190,7 +196,7 @@ fn convolution(sizes: Sizes, depthwise: bool, activation: Activation, norm: Norm
     };
     let name = format!("conv2d {sizes:?} depthwise {depthwise} {activation:?} {name} residual {residual}");
     Case::new(name, inputs, move |t| {
-        let b = CpuBackend::new();
+        let b = b();
         let statistic = |seed, offset| -> Result<Tensor> {
             Ok(Var::from_tensor(&(random(&[output], seed) + offset)?)?.into_inner())
         };
@@ -213,8 +219,11 @@ fn convolution(sizes: Sizes, depthwise: bool, activation: Activation, norm: Norm
     })
 }
 
-#[test]
-fn convolutions() {
+fn on_candle() -> CandleBackend {
+    CandleBackend::new(Device::Cpu)
+}
+
+fn convolutions_of<B: Training + 'static>(b: fn() -> B) {
     use Activation::{None as Linear, Relu, Relu6};
     let dense: [(Sizes, Activation); 8] = [
         ([1, 1, 1, 1, 1, 1, 1], Linear),
@@ -245,7 +254,7 @@ fn convolutions() {
                     continue;
                 }
                 for residual in [false, true] {
-                    complaints.extend(convolution(sizes, depthwise, activation, norm, residual).check());
+                    complaints.extend(convolution(b, sizes, depthwise, activation, norm, residual).check());
                 }
             }
         }
@@ -254,8 +263,26 @@ fn convolutions() {
 }
 
 #[test]
+fn convolutions() {
+    convolutions_of(CpuBackend::new);
+}
+
+#[test]
+fn convolutions_on_candle() {
+    convolutions_of(on_candle);
+}
+
+#[test]
 fn everything_else() {
-    let b = CpuBackend::new;
+    everything_else_of(CpuBackend::new);
+}
+
+#[test]
+fn everything_else_on_candle() {
+    everything_else_of(on_candle);
+}
+
+fn everything_else_of<B: Training + 'static>(b: fn() -> B) {
     let estimation = |estimator, patch| Estimation { estimator, patch, sigma: 1.5, temperature: 0.3 };
     let mut cases = Vec::new();
     for shape in [[1, 1, 1, 2], [2, 5, 6, 3], [1, 8, 7, 5]] {
@@ -351,7 +378,8 @@ fn everything_else() {
 /// The comparison can fail: one element of a right gradient is spoilt by a hundredth.
 #[test]
 fn a_spoilt_gradient_is_noticed() {
-    let case = convolution([2, 5, 3, 4, 3, 3, 1], false, Activation::Relu, Norm::Batch, true);
+    let case =
+        convolution(CpuBackend::new, [2, 5, 3, 4, 3, 3, 1], false, Activation::Relu, Norm::Batch, true);
     let weights = case.weights();
     let mut gradients = case.autograd(&weights);
     assert_eq!(case.complaints(&weights, &gradients), Vec::<String>::new());
@@ -367,7 +395,11 @@ fn a_spoilt_gradient_is_noticed() {
 /// Batch statistics cannot be stored in tensors that are no variables, and say so.
 #[test]
 fn batch_statistics_want_variables() {
-    let b = CpuBackend::new();
+    batch_statistics_want_variables_of(&CpuBackend::new());
+    batch_statistics_want_variables_of(&on_candle());
+}
+
+fn batch_statistics_want_variables_of<B: Training>(b: &B) {
     let one = || Tensor::ones(2, candle_core::DType::F32, &Device::Cpu).unwrap();
     let spec = ConvSpec {
         input: 2,
@@ -387,7 +419,11 @@ fn batch_statistics_want_variables() {
 /// The stored statistics move a tenth of the way, the variance with one degree of freedom less.
 #[test]
 fn batch_statistics_are_stored() {
-    let b = CpuBackend::new();
+    batch_statistics_are_stored_of(&CpuBackend::new());
+    batch_statistics_are_stored_of(&on_candle());
+}
+
+fn batch_statistics_are_stored_of<B: Training>(b: &B) {
     let spec = ConvSpec {
         input: 1,
         output: 1,

@@ -8,7 +8,6 @@ mod batch_norm;
 mod conv2d;
 mod correlation;
 mod displacement;
-mod dropout;
 mod epilogue;
 mod gemm;
 mod max_pool;
@@ -20,26 +19,20 @@ mod values;
 
 use std::sync::atomic::AtomicU64;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 
+use crate::Result;
 use crate::backend::{Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match, one_by_one};
 use crate::config::Estimation;
-use crate::{Error, Result};
+use crate::dropout;
+use crate::plain::{self, Linear, activation, check_rows};
 pub use conv2d::Conv;
-use values::{activation, clips, misshapen};
 
 /// The CPU.
 #[derive(Debug, Default)]
 pub struct CpuBackend {
     /// Where dropout's random numbers go on.
     dropout: AtomicU64,
-}
-
-/// A linear layer ready to run.
-pub struct Linear {
-    /// `[C, K]`.
-    weight: Tensor,
-    bias: Tensor,
 }
 
 impl CpuBackend {
@@ -59,17 +52,6 @@ impl CpuBackend {
     }
 }
 
-fn failed(message: impl Into<String>) -> Error {
-    Error::Backend { backend: "cpu", message: message.into() }
-}
-
-fn same_shape(operation: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
-    if a.dims() != b.dims() {
-        return Err(misshapen(operation, b, format!("{:?}, as the first", a.dims())));
-    }
-    Ok(())
-}
-
 impl Backend for CpuBackend {
     type Tensor = Tensor;
     type Parameter = Tensor;
@@ -81,13 +63,11 @@ impl Backend for CpuBackend {
     }
 
     fn upload(&self, host: &HostTensor) -> Result<Tensor> {
-        // Checked again: its fields are public.
-        let HostTensor { shape, data } = HostTensor::new(host.shape.clone(), host.data.clone())?;
-        Ok(Tensor::from_vec(data, shape, &Device::Cpu)?)
+        plain::upload(host.clone(), &Device::Cpu)
     }
 
     async fn read(&self, tensor: &Tensor) -> Result<HostTensor> {
-        HostTensor::new(tensor.dims(), tensor.flatten_all()?.to_vec1()?)
+        plain::read(tensor)
     }
 
     fn shape(&self, tensor: &Tensor) -> Vec<usize> {
@@ -95,8 +75,7 @@ impl Backend for CpuBackend {
     }
 
     fn parameter(&self, host: HostTensor) -> Result<Tensor> {
-        let HostTensor { shape, data } = HostTensor::new(host.shape, host.data)?;
-        Ok(Tensor::from_vec(data, shape, &Device::Cpu)?)
+        plain::upload(host, &Device::Cpu)
     }
 
     fn conv(&self, spec: ConvSpec, parameters: ConvParameters<Tensor>) -> Result<Conv> {
@@ -104,13 +83,7 @@ impl Backend for CpuBackend {
     }
 
     fn linear(&self, weight: Tensor, bias: Tensor) -> Result<Linear> {
-        let [outputs, _] = *weight.dims() else {
-            return Err(misshapen("linear weight", &weight, "[output, input]"));
-        };
-        if bias.dims() != [outputs] {
-            return Err(misshapen("linear bias", &bias, format!("[{outputs}]")));
-        }
-        Ok(Linear { weight: weight.t()?, bias })
+        Linear::new(&weight, bias)
     }
 
     fn conv2d(&self, conv: &Conv, input: ConvInput<'_, Tensor>) -> Result<Tensor> {
@@ -137,14 +110,7 @@ impl Backend for CpuBackend {
     }
 
     fn frame_pairs(&self, x: &Tensor, frames: usize) -> Result<(Tensor, Tensor)> {
-        let [n, h, w, c] = activation("frame_pairs", x)?;
-        if frames < 2 {
-            return Err(misshapen("frame_pairs", x, format!("clips of at least 2 frames, not {frames}")));
-        }
-        let count = clips("frame_pairs", x, frames)?;
-        let by_clip = x.reshape((count, frames, h * w * c))?;
-        let from = |first| by_clip.narrow(1, first, frames - 1)?.contiguous()?.reshape((n - count, h, w, c));
-        Ok((from(0)?, from(1)?))
+        plain::frame_pairs(x, frames)
     }
 
     fn correlation(&self, first: &Tensor, second: &Tensor, patch: usize) -> Result<Tensor> {
@@ -168,34 +134,19 @@ impl Backend for CpuBackend {
     }
 
     fn repeat_last(&self, x: &Tensor, frames: usize) -> Result<Tensor> {
-        let [_, h, w, c] = activation("repeat_last", x)?;
-        let pairs = frames.saturating_sub(1);
-        let count = clips("repeat_last", x, pairs)?;
-        let by_clip = x.reshape((count, pairs, h * w * c))?;
-        let last = by_clip.narrow(1, pairs - 1, 1)?;
-        Ok(Tensor::cat(&[&by_clip, &last], 1)?.reshape((count * frames, h, w, c))?)
+        plain::repeat_last(x, frames)
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        same_shape("add", a, b)?;
-        Ok((a + b)?)
+        plain::add(a, b)
     }
 
     fn multiply(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        same_shape("multiply", a, b)?;
-        Ok((a * b)?)
+        plain::multiply(a, b)
     }
 
     fn concat(&self, parts: &[&Tensor]) -> Result<Tensor> {
-        let Some(first) = parts.first() else { return Err(failed("concat of nothing")) };
-        let [n, h, w, _] = activation("concat", first)?;
-        for part in parts {
-            let [n_, h_, w_, _] = activation("concat", part)?;
-            if [n, h, w] != [n_, h_, w_] {
-                return Err(misshapen("concat", part, format!("[{n}, {h}, {w}, C], as the first")));
-            }
-        }
-        Ok(Tensor::cat(parts, D::Minus1)?)
+        plain::concat(parts)
     }
 
     fn global_mean(&self, x: &Tensor) -> Result<Tensor> {
@@ -208,18 +159,11 @@ impl Backend for CpuBackend {
     }
 
     fn linear_forward(&self, linear: &Linear, x: &Tensor) -> Result<Tensor> {
-        let inputs = linear.weight.dims()[0];
-        if !matches!(*x.dims(), [n, c] if n > 0 && c == inputs) {
-            return Err(misshapen("linear", x, format!("[N, {inputs}]")));
-        }
-        Ok(x.matmul(&linear.weight)?.broadcast_add(&linear.bias)?)
+        linear.forward(x)
     }
 
     fn frame_mean(&self, x: &Tensor, frames: usize) -> Result<Tensor> {
-        let [_, classes] = *x.dims() else {
-            return Err(misshapen("frame_mean", x, "[B*T, K]"));
-        };
-        let count = clips("frame_mean", x, frames)?;
+        let (count, classes) = check_rows(x, frames)?;
         Ok(mean::middle_mean(&x.reshape((count, frames, classes))?)?)
     }
 }

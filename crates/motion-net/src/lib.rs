@@ -5,10 +5,12 @@
 
 pub mod backbone;
 pub mod backend;
+pub mod candle;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
 pub mod cpu;
+mod dropout;
 mod error;
 pub mod fusion;
 #[cfg(feature = "gpu")]
@@ -17,9 +19,11 @@ pub mod layers;
 pub mod maps;
 pub mod motion;
 pub mod net;
+mod plain;
 pub mod weights;
 
 pub use backend::{Backend, HostTensor, Match};
+pub use candle::{CandleBackend, Training};
 pub use config::{Config, Estimation, Estimator};
 pub use cpu::CpuBackend;
 pub use error::{Error, Result};

@@ -61,6 +61,7 @@ impl Average {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
     use motion_net::config::Backbone;
     use motion_net::weights::{ParameterSource, Role};
     use motion_net::{CpuBackend, Weights};
@@ -70,7 +71,8 @@ mod tests {
 
     #[test]
     fn an_average_follows_and_changes_places() {
-        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), Frozen::default(), 0);
+        let mut parameters =
+            Parameters::new(Backbone::ResNet18, Weights::default(), Frozen::default(), 0, &Device::Cpu);
         let source: &mut dyn ParameterSource<CpuBackend> = &mut parameters;
         source.parameter("new_fc.bias", &[2], Role::Bias).unwrap();
         let (_, variable) = parameters.variables().next().unwrap();

@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 
 use half::f16;
 use motion_clip::Geometry;
-use motion_net::HostTensor;
+use motion_net::{HostTensor, Training};
 use rayon::prelude::*;
 
 use crate::augment::Crop;
@@ -44,7 +44,7 @@ impl Clips {
     }
 }
 
-impl Run {
+impl<B: Training> Run<B> {
     /// A set's clips. With `keep` every one is rendered or read once, and what the trained part of the network reads
     /// is kept; not of videos, whose clips are others in every epoch. `known` are videos that are to be left out.
     pub(crate) fn clips(

@@ -54,6 +54,12 @@ pub enum Error {
         /// What it became.
         loss: f32,
     },
+    /// A card is asked for that this program cannot use.
+    #[error(
+        "no CUDA in this program: build it with `cargo build --release --features cuda` on a machine with NVIDIA's \
+         toolkit, or train on the CPU"
+    )]
+    NoCuda,
     /// The network failed.
     #[error(transparent)]
     Net(#[from] motion_net::Error),

@@ -6,8 +6,8 @@
 //! it), which has a gradient however far off the map is, and the distance of the shown displacement from the true
 //! one, which makes it right between cells. Positions that move count as much, together, as those that do not.
 
-use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
-use motion_net::{Backend, CpuBackend, Estimation};
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use motion_net::{Estimation, Training};
 use rayon::prelude::*;
 
 use crate::error::Result;
@@ -23,8 +23,8 @@ const WEIGHT_LIMIT: f32 = 8.0;
 ///
 /// # Errors
 /// When shapes do not fit or the backend fails.
-pub fn loss(
-    b: &CpuBackend,
+pub fn loss<B: Training>(
+    b: &B,
     (from, to): (&Tensor, &Tensor),
     truth: &[f32],
     guide: &Guide,
@@ -40,18 +40,21 @@ pub fn loss(
         .iter()
         .zip(&weights)
         .flat_map(|(d, weight)| d.map(|d| if *weight > 0.0 { d / radius } else { 0.0 }));
-    let target = Tensor::from_vec(target.collect(), (n, h, w, 2), &Device::Cpu)?;
+    let target = Tensor::from_vec(target.collect(), (n, h, w, 2), b.device())?;
     let found = b.displacement(&scores, estimation)?.displacement;
     // A little more than the square under the root: it has a slope at zero.
     let distance = (((found - target)?.sqr()?.sum(3)? + 1e-6)?.sqrt()? * f64::from(radius))?;
-    let end_point = (distance * Tensor::from_vec(weights.clone(), (n, h, w), &Device::Cpu)?)?.sum_all()?;
+    let end_point = (distance * Tensor::from_vec(weights.clone(), (n, h, w), b.device())?)?.sum_all()?;
     let likelihood = Likelihood {
         truth: inside(truth, [h, w]),
         weights,
         patch: estimation.patch,
         sharpness: (1.0 / guide.temperature) as f32,
     };
-    let likelihood = scores.contiguous()?.apply_op1(likelihood)?.sum_all()?;
+    let likelihood = match b.device().is_cpu() {
+        true => scores.contiguous()?.apply_op1(likelihood)?.sum_all()?,
+        false => likelihood.composed(&scores)?,
+    };
     Ok(((end_point * guide.end_point)? + (likelihood * guide.likelihood)?)?)
 }
 
@@ -103,6 +106,21 @@ impl Likelihood {
             (cell + self.patch, (1.0 - right) * down),
             (cell + self.patch + 1, right * down),
         ]
+    }
+
+    /// The sum of what the operation gives, as a composition of candle's own, for other devices than the CPU.
+    fn composed(&self, scores: &Tensor) -> candle_core::Result<Tensor> {
+        let (n, h, w, area) = scores.dims4()?;
+        let positions = n * h * w;
+        let shares: Vec<_> = self.truth.iter().map(|truth| self.shares(*truth)).collect();
+        let cells = shares.iter().flatten().map(|(cell, _)| *cell as u32).collect();
+        let counts = shares.iter().zip(&self.weights);
+        let counts = counts.flat_map(|(shares, weight)| shares.map(|(_, share)| share * weight)).collect();
+        let of_cells = |device| Tensor::from_vec(cells, (positions, 4), device);
+        let of_counts = |device| Tensor::from_vec(counts, (positions, 4), device);
+        let sharpened = (scores.reshape((positions, area))? * f64::from(self.sharpness))?;
+        let log = candle_nn::ops::log_softmax(&sharpened, 1)?;
+        log.gather(&of_cells(scores.device())?, 1)?.mul(&of_counts(scores.device())?)?.sum_all()?.neg()
     }
 
     /// Fills `terms` with e^(sharpness (score - largest)); gives the largest score and the sum.
@@ -167,14 +185,15 @@ impl CustomOp1 for Likelihood {
                 }
             },
         );
-        Tensor::from_vec(out, scores.shape(), &Device::Cpu).map(Some)
+        Tensor::from_vec(out, scores.shape(), scores.device()).map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Var;
+    use candle_core::{Device, Var};
+    use motion_net::{Backend, CpuBackend};
 
     const GUIDE: Guide = Guide { likelihood: 1.0, temperature: 0.05, end_point: 0.5 };
 
@@ -191,6 +210,30 @@ mod tests {
         let b = CpuBackend::new();
         let unit = |data| b.unit_length(&tensor(data)).unwrap();
         loss(&b, (&unit(from), &unit(to)), truth, &GUIDE, &estimation()).unwrap().to_scalar().unwrap()
+    }
+
+    /// What trains on a card does as what trains on the CPU, its gradient too.
+    #[test]
+    fn the_composed_likelihood_is_the_same() {
+        let scores = Tensor::rand(0f32, 1.0, (2, 3, 4, 25), &Device::Cpu).unwrap();
+        let likelihood = || Likelihood {
+            truth: (0..24).map(|i| [(i % 5) as f32 * 0.9 - 2.0, (i % 3) as f32 * 0.7 - 0.6]).collect(),
+            weights: (0..24).map(|i| (i % 4) as f32).collect(),
+            patch: 5,
+            sharpness: 20.0,
+        };
+        let (first, second) = (Var::from_tensor(&scores).unwrap(), Var::from_tensor(&scores).unwrap());
+        let one = first.as_tensor().clone().apply_op1(likelihood()).unwrap().sum_all().unwrap();
+        let other = likelihood().composed(second.as_tensor()).unwrap();
+        let value = |loss: &Tensor| loss.to_scalar::<f32>().unwrap();
+        // Sums of 24 terms of up to 60.
+        assert!((value(&one) - value(&other)).abs() < 1e-3, "{one} {other}");
+        let gradient = |loss: &Tensor, of: &Var| {
+            loss.backward().unwrap().get(of).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        for (one, other) in gradient(&one, &first).iter().zip(gradient(&other, &second)) {
+            assert!((one - other).abs() < 1e-3, "{one} {other}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Variables in, the same variables changed where they lie, on all threads: each value is read and written once.
+//! Variables in, the same variables changed where they lie, on all threads: each value is read and written once. Those of
+//! a graphics card are fetched and sent back: a step's parameters are few beside what the card works through for it.
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, Tensor, Var, backprop::GradStore};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor, Var, backprop::GradStore};
 use motion_kernels::vectorised;
 use rayon::prelude::*;
 
@@ -31,6 +32,11 @@ pub(crate) fn change(variable: &Var, work: impl FnOnce(&mut [f32]) + Send) -> Re
             Ok(())
         }
     }
+    if !variable.device().is_cpu() {
+        let mut values = variable.flatten_all()?.to_vec1::<f32>()?;
+        work(&mut values);
+        return Ok(variable.set(&Tensor::from_vec(values, variable.dims(), variable.device())?)?);
+    }
     Ok(variable.as_tensor().inplace_op1(&Change(Mutex::new(Some(work))))?)
 }
 
@@ -45,7 +51,7 @@ pub(crate) fn update(
 
 /// Lets `work` read a tensor's values in their order.
 pub(crate) fn read<T>(tensor: &Tensor, work: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let tensor = tensor.detach().contiguous()?;
+    let tensor = tensor.detach().to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
         return Err(candle_core::Error::Msg("expected numbers on the cpu".into()).into());

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use candle_core::Tensor;
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
 use motion_net::weights::names;
-use motion_net::{Backend, Config, CpuBackend, Estimation, HostTensor, Mode, MsNet, Pass, Weights};
+use motion_net::{
+    CandleBackend, Config, CpuBackend, Estimation, HostTensor, Mode, MsNet, Pass, Training, Weights,
+};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -50,11 +52,44 @@ pub struct Report {
 /// `skipped.jsonl`, the videos that could not be read and why, where there are any.
 ///
 /// # Errors
-/// A recipe, data set or file that is not as it should be; a loss that is no number.
-pub fn train(recipe_path: &Path, resume: bool) -> Result<Report> {
+/// A recipe, data set or file that is not as it should be; a loss that is no number; a device that is not there.
+pub fn train(recipe_path: &Path, resume: bool, on: On) -> Result<Report> {
+    match on.card()? {
+        Some(card) => train_with(card, recipe_path, resume),
+        None => train_with(CpuBackend::new(), recipe_path, resume),
+    }
+}
+
+/// What to train on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum On {
+    /// The first NVIDIA card, where this was built with `cuda` and there is one; else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA card.
+    Cuda,
+}
+
+impl On {
+    fn card(self) -> Result<Option<CandleBackend>> {
+        let card = || match cfg!(feature = "cuda") {
+            true => Ok(CandleBackend::cuda()?),
+            false => Err(Error::NoCuda),
+        };
+        match self {
+            Self::Auto => Ok(card().ok()),
+            Self::Cpu => Ok(None),
+            Self::Cuda => card().map(Some),
+        }
+    }
+}
+
+fn train_with<B: Training>(backend: B, recipe_path: &Path, resume: bool) -> Result<Report> {
     let started = Instant::now();
     let recipe = Recipe::read(recipe_path)?;
-    let (run, data) = Run::new(recipe_path, recipe)?;
+    let (run, data) = Run::new(backend, recipe_path, recipe)?;
     let out = &run.recipe.out;
     std::fs::create_dir_all(out).map_err(at(out))?;
     let learnt = run.learn(data, resume);
@@ -81,26 +116,26 @@ struct Learnt {
 }
 
 /// Everything that stays the same in a run.
-pub(crate) struct Run {
+pub(crate) struct Run<B: Training> {
     pub(crate) recipe: Recipe,
     pub(crate) config: Config,
-    pub(crate) net: MsNet<CpuBackend>,
+    pub(crate) net: MsNet<B>,
     parameters: Parameters,
     /// The stage whose features are the input, where everything before is frozen.
     pub(crate) start: Option<usize>,
     /// (height, width) of each motion module's map.
     pub(crate) grids: Vec<[usize; 2]>,
     pub(crate) estimation: Estimation,
-    pub(crate) backend: CpuBackend,
+    pub(crate) backend: B,
     /// For each class that of its mirror image; empty where nothing is mirrored.
     mirror_labels: Vec<Option<usize>>,
     /// The sets for training, validation and test that are videos.
     videos: [Option<Arc<Videos>>; 3],
 }
 
-impl Run {
+impl<B: Training> Run<B> {
     /// Reads what the recipe names; beside the run its training, validation and test clips.
-    fn new(path: &Path, recipe: Recipe) -> Result<(Self, [Data; 3])> {
+    fn new(backend: B, path: &Path, recipe: Recipe) -> Result<(Self, [Data; 3])> {
         let wrong = |message: String| Error::Recipe { path: path.to_owned(), message };
         let frames = recipe.model.get("frames").and_then(toml::Value::as_integer).unwrap_or(8);
         let frames = usize::try_from(frames).unwrap_or(8);
@@ -160,8 +195,7 @@ impl Run {
             stages: frozen_stages,
             norms: recipe.batch_norms == Norms::Partial,
         };
-        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.seed);
-        let backend = CpuBackend::new();
+        let mut parameters = Parameters::new(config.backbone, first, frozen, recipe.seed, backend.device());
         let estimation = config.motion.as_ref().map(|motion| motion.estimation()).unwrap_or_default();
         let net = MsNet::build(&backend, config.clone(), &mut parameters)?;
         let grids = grids(&net, &backend, &estimation)?;
@@ -328,7 +362,7 @@ impl Run {
         for (i, batch) in looks.chunks(self.recipe.batch).enumerate() {
             // Dropout's numbers follow from the recipe's seed and the number of the batch.
             let number = (optimizer.step * self.recipe.accumulate + i) as u64;
-            let backend = CpuBackend::with_seed(self.recipe.seed ^ (number << 20));
+            let backend = self.backend.seeded(self.recipe.seed ^ (number << 20));
             let mut pass = self.begin(batch)?;
             let compared = self.compared(&backend, &mut pass, mode)?;
             let mut loss = self.guide_loss(&compared, batch)?;
@@ -384,7 +418,8 @@ impl Run {
                 self.net.begin(&self.backend, &clips)?
             }
             Some(start) => {
-                let features = Tensor::from_vec(values, shape(&[batch.len() * frames]), &Device::Cpu)?;
+                let features =
+                    Tensor::from_vec(values, shape(&[batch.len() * frames]), self.backend.device())?;
                 self.net.begin_at(start, features, frames)?
             }
         })
@@ -392,12 +427,7 @@ impl Run {
 
     /// Runs a pass to its end and gives what its motion modules compared. Where only the maps learn, its end is what the
     /// last module compares, and no motion joins before: nobody has taught the transforms.
-    fn compared(
-        &self,
-        backend: &CpuBackend,
-        pass: &mut Pass<Tensor>,
-        mode: Mode,
-    ) -> Result<Vec<(Tensor, Tensor)>> {
+    fn compared(&self, backend: &B, pass: &mut Pass<Tensor>, mode: Mode) -> Result<Vec<(Tensor, Tensor)>> {
         if self.recipe.maps_only() {
             return Ok(self.net.compared(backend, pass, mode)?);
         }
@@ -417,7 +447,7 @@ impl Run {
         Ok(pass.motions().map(|(_, motion)| motion.forward.displacement.clone()).collect())
     }
 
-    fn finish(&self, backend: &CpuBackend, pass: &mut Pass<Tensor>, mode: Mode) -> Result<()> {
+    fn finish(&self, backend: &B, pass: &mut Pass<Tensor>, mode: Mode) -> Result<()> {
         while self.net.advance(backend, pass, &self.estimation, mode)?.is_some() {}
         Ok(())
     }
@@ -430,14 +460,14 @@ impl Run {
         for (row, look) in batch.iter().enumerate() {
             truth[row * classes + look.label] += 1.0 - smoothing;
         }
-        let truth = Tensor::from_vec(truth, (batch.len(), classes), &Device::Cpu)?;
+        let truth = Tensor::from_vec(truth, (batch.len(), classes), self.backend.device())?;
         let log = candle_nn::ops::log_softmax(logits, 1)?;
         Ok(((log * truth)?.sum_all()? * (-1.0 / batch.len() as f64))?)
     }
 
     /// The true flow's part, the mean over the motion modules; 0 where the recipe asks for none.
     fn guide_loss(&self, compared: &[(Tensor, Tensor)], batch: &[Look]) -> Result<Tensor> {
-        let mut sum = Tensor::new(0f32, &Device::Cpu)?;
+        let mut sum = Tensor::new(0f32, self.backend.device())?;
         let Some(guide) = &self.recipe.guide else { return Ok(sum) };
         let (pairs, modules) = (batch[0].view.frames - 1, batch[0].example.truth.len());
         // Where nothing that a module compares learns, there is nothing to tell it.
@@ -519,7 +549,7 @@ fn first_weights(folder: &Path, config: &Config) -> Result<Weights> {
 }
 
 /// (height, width) of each motion module's map: read off a pass over a black clip.
-fn grids(net: &MsNet<CpuBackend>, backend: &CpuBackend, estimation: &Estimation) -> Result<Vec<[usize; 2]>> {
+fn grids<B: Training>(net: &MsNet<B>, backend: &B, estimation: &Estimation) -> Result<Vec<[usize; 2]>> {
     let Config { frames, input_size: side, .. } = *net.config();
     let black = HostTensor::new([1, frames, side, side, 3], vec![0.0; frames * side * side * 3])?;
     let pass = net.forward(backend, &black, estimation)?;
@@ -529,4 +559,76 @@ fn grids(net: &MsNet<CpuBackend>, backend: &CpuBackend, estimation: &Estimation)
             Ok([height, width])
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With everything that a step is made of.
+    const RECIPE: &str = r#"
+        out = "run"
+        seed = 3
+        epochs = 2
+        batch = 2
+        learning_rate = 0.001
+        optimizer = "sgd"
+        average = 0.9
+        dropout = 0.3
+        batch_norms = true
+        [guide]
+        likelihood = 0.5
+        temperature = 0.05
+        end_point = 0.5
+        [train]
+        count = 4
+        [validate]
+        count = 2
+        [test]
+        count = 1
+        [model]
+        architecture = "msnet"
+        backbone = "tsm_resnet18"
+        width = 0.125
+        frames = 4
+        input_size = 64
+        resize = [64, 64]
+        mean = [0.485, 0.456, 0.406]
+        std = [0.229, 0.224, 0.225]
+        sampling = "segment"
+        [model.motion]
+        stages = ["res3"]
+        patch = 7
+        # Flat regions have many best matches, and rounding says which is taken: nothing here asks for it.
+        estimator = "soft"
+        temperature = 0.2
+        confidence = false
+        reduce_channels = 8"#;
+
+    /// What each epoch of a run wrote down.
+    fn epochs<B: Training>(backend: B) -> Vec<serde_json::Value> {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = folder.path().join("recipe.toml");
+        std::fs::write(&recipe, RECIPE).unwrap();
+        train_with(backend, &recipe, false).unwrap();
+        let log = std::fs::read_to_string(folder.path().join("run/log.jsonl")).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What trains on a card takes the steps that the CPU takes.
+    #[test]
+    fn candle_learns_what_the_cpu_learns() {
+        let (ours, candles) =
+            (epochs(CpuBackend::new()), epochs(CandleBackend::new(candle_core::Device::Cpu)));
+        assert_eq!((ours.len(), candles.len()), (2, 2));
+        for (ours, candles) in ours.iter().zip(&candles) {
+            for key in ["/loss", "/validate_epe_cells/0"] {
+                let [ours, candles] =
+                    [ours, candles].map(|epoch| epoch.pointer(key).unwrap().as_f64().unwrap());
+                // Four steps of f32 sums in another order.
+                assert!((ours - candles).abs() < 5e-4 * ours.abs(), "{key}: {ours} {candles}");
+            }
+        }
+        assert_ne!(ours[0]["loss"], ours[1]["loss"]);
+    }
 }

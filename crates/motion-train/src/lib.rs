@@ -34,4 +34,4 @@ pub mod videos;
 
 pub use error::{Error, Result};
 pub use evaluate::evaluate;
-pub use learner::{Report, train};
+pub use learner::{On, Report, train};

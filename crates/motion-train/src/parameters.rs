@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor, Var};
 use motion_net::config::Backbone;
 use motion_net::weights::{ParameterSource, Role, names};
-use motion_net::{CpuBackend, HostTensor, Weights};
+use motion_net::{HostTensor, Training, Weights};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -53,14 +53,15 @@ pub struct Parameters {
     first: Weights,
     frozen: Frozen,
     random: ChaCha8Rng,
+    device: Device,
     parameters: BTreeMap<String, Parameter>,
 }
 
 impl Parameters {
-    /// Values from `first` where it has them, and random ones that follow from `seed`.
-    pub fn new(backbone: Backbone, first: Weights, frozen: Frozen, seed: u64) -> Self {
+    /// Values from `first` where it has them, and random ones that follow from `seed`, on this device.
+    pub fn new(backbone: Backbone, first: Weights, frozen: Frozen, seed: u64, device: &Device) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
-        Self { backbone, first, frozen, random, parameters: BTreeMap::new() }
+        Self { backbone, first, frozen, random, device: device.clone(), parameters: BTreeMap::new() }
     }
 
     /// The parameters by published name.
@@ -101,7 +102,7 @@ impl Parameters {
                 let (name, found) = (name.clone(), stored.shape.clone());
                 return Err(motion_net::Error::WeightShape { name, found, expected }.into());
             }
-            variable.set(&Tensor::from_slice(&stored.data, variable.dims(), &Device::Cpu)?)?;
+            variable.set(&Tensor::from_slice(&stored.data, variable.dims(), &self.device)?)?;
         }
         Ok(())
     }
@@ -133,11 +134,11 @@ fn normal(random: &mut ChaCha8Rng) -> f32 {
     (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos()
 }
 
-impl ParameterSource<CpuBackend> for Parameters {
+impl<B: Training> ParameterSource<B> for Parameters {
     fn parameter(&mut self, name: &str, shape: &[usize], role: Role) -> motion_net::Result<Tensor> {
         let stage = names::stage_of(self.backbone, name);
         let values = self.first_values(name, shape, role);
-        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
+        let tensor = Tensor::from_vec(values, shape, &self.device)?;
         let variable = match self.frozen.has(self.backbone, stage, name, role) {
             true => None,
             false => Some(Var::from_tensor(&tensor)?),
@@ -151,15 +152,21 @@ impl ParameterSource<CpuBackend> for Parameters {
 
 #[cfg(test)]
 mod tests {
+    use motion_net::CpuBackend;
+
     use super::*;
+
+    fn of_cpu(parameters: &mut Parameters) -> &mut dyn ParameterSource<CpuBackend> {
+        parameters
+    }
 
     #[test]
     fn reductions_are_frozen_one_by_one() {
         let frozen = Frozen { reductions: vec!["_res3".to_owned()], ..Frozen::default() };
-        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), frozen, 0);
+        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), frozen, 0, &Device::Cpu);
         for tail in ["_res2", "_res3"] {
             let name = format!("base_model.chnl_reduction{tail}.0.weight");
-            parameters.parameter(&name, &[2, 2, 1, 1], Role::Weight).unwrap();
+            of_cpu(&mut parameters).parameter(&name, &[2, 2, 1, 1], Role::Weight).unwrap();
         }
         let variables: Vec<&str> = parameters.variables().map(|(name, _)| name.as_str()).collect();
         assert_eq!(variables, ["base_model.chnl_reduction_res2.0.weight"]);
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn partial_norms_freeze_all_but_the_first() {
         let frozen = Frozen { norms: true, ..Frozen::default() };
-        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), frozen, 0);
+        let mut parameters = Parameters::new(Backbone::ResNet18, Weights::default(), frozen, 0, &Device::Cpu);
         for (name, role) in [
             ("base_model.bn1.weight", Role::NormScale),
             ("base_model.bn1.running_mean", Role::RunningMean),
@@ -178,7 +185,7 @@ mod tests {
             ("base_model.flow_refinement.conv1.1.bias", Role::NormShift),
         ] {
             let shape: &[usize] = if role == Role::Weight { &[3, 3, 1, 1] } else { &[3] };
-            parameters.parameter(name, shape, role).unwrap();
+            of_cpu(&mut parameters).parameter(name, shape, role).unwrap();
         }
         let variables: Vec<&str> = parameters.variables().map(|(name, _)| name.as_str()).collect();
         let expected = [

@@ -291,7 +291,13 @@ mod tests {
         let (header, tensors) = stored();
         std::fs::write(path(PREVIOUS), encode(&header, &tensors).unwrap()).unwrap();
         std::fs::write(path(FILE), b"torn").unwrap();
-        let parameters = Parameters::new(Backbone::ResNet18, Weights::default(), Frozen::default(), 0);
+        let parameters = Parameters::new(
+            Backbone::ResNet18,
+            Weights::default(),
+            Frozen::default(),
+            0,
+            &candle_core::Device::Cpu,
+        );
         let recipe = Recipe { text: header.recipe, ..Recipe::example() };
         let state = State::restore(folder.path(), &parameters, &recipe).unwrap().unwrap();
         assert_eq!((state.optimizer.step, state.position.steps), (7, 5));

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use motion_train::On;
 
 use crate::output;
 
@@ -22,14 +23,33 @@ pub(crate) struct Train {
     /// Go on where the run was stopped: it ends with the weights that it would have had
     #[arg(long)]
     resume: bool,
+    /// What to train on
+    #[arg(long, value_enum, default_value_t)]
+    device: Device,
     /// One line of JSON
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Device {
+    /// The first NVIDIA card, where this program was built with `--features cuda` and there is one; else the CPU
+    #[default]
+    Auto,
+    /// The CPU
+    Cpu,
+    /// The first NVIDIA card
+    Cuda,
+}
+
 impl Train {
     pub(crate) fn run(&self) -> Result<()> {
-        let report = motion_train::train(&self.config, self.resume)?;
+        let on = match self.device {
+            Device::Auto => On::Auto,
+            Device::Cpu => On::Cpu,
+            Device::Cuda => On::Cuda,
+        };
+        let report = motion_train::train(&self.config, self.resume, on)?;
         if self.json {
             return output::json(&report);
         }

@@ -5,16 +5,17 @@
 //! - To learn, the batch's statistics: convolution and batch norm with its activation, one operation to the graph, for
 //!   each tensor in it costs memory and another gradient.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor, Var};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
 use motion_kernels::{Gradient, Level, Limits, channels_last};
 
 use super::batch_norm::{BatchNorm, moments};
 use super::epilogue::{AddActivate, before, limits};
-use super::values::{activation, filled, misshapen, slice, tensor, values};
-use super::{failed, temporal_shift};
+use super::temporal_shift;
+use super::values::{filled, slice, tensor, values};
+use crate::Result;
 use crate::backend::{Activation, ConvInput, ConvParameters, ConvSpec, NormParameters, Statistics};
 use crate::config::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM};
-use crate::{Error, Result};
+use crate::plain::{self, activation, check_conv, misshapen};
 
 /// Lengths of one convolution, dense or depthwise.
 #[derive(Debug, Clone, Copy)]
@@ -63,36 +64,9 @@ enum Ready {
 impl Conv {
     /// Checks the parameters and folds what can be folded.
     pub(super) fn build(spec: ConvSpec, parameters: ConvParameters<Tensor>) -> Result<Self> {
-        let ConvSpec { input, output, kernel, stride, depthwise, .. } = spec;
+        check_conv(spec, &parameters)?;
         let ConvParameters { weight, bias, norm } = parameters;
-        if input * output * stride == 0 || kernel.is_multiple_of(2) || (depthwise && input != output) {
-            return Err(misshapen(
-                "conv",
-                &weight,
-                format!(
-                    "an odd kernel, a stride and channel counts above 0, and as many channels out as in if \
-                     depthwise; the layer asks for kernel {kernel}, stride {stride}, {input} to {output} channels"
-                ),
-            ));
-        }
-        let expected = [output, if depthwise { 1 } else { input }, kernel, kernel];
-        if weight.dims() != expected || weight.dtype() != DType::F32 {
-            return Err(misshapen("conv weight", &weight, format!("{expected:?} in f32")));
-        }
-        let norms = norm.iter().flat_map(|norm| {
-            [
-                ("conv norm scale", &norm.scale),
-                ("conv norm shift", &norm.shift),
-                ("conv norm mean", &norm.mean),
-                ("conv norm variance", &norm.variance),
-            ]
-        });
-        for (name, vector) in bias.iter().map(|bias| ("conv bias", bias)).chain(norms) {
-            if vector.dims() != [output] || vector.dtype() != DType::F32 {
-                return Err(misshapen(name, vector, format!("[{output}] in f32")));
-            }
-        }
-        let bias = bias.map_or_else(|| Tensor::zeros(output, DType::F32, &Device::Cpu), Ok)?;
+        let bias = bias.map_or_else(|| Tensor::zeros(spec.output, DType::F32, &Device::Cpu), Ok)?;
         let learnt = [&weight, &bias].into_iter().chain(norm.iter().flat_map(|n| [&n.scale, &n.shift]));
         let learnt = learnt.into_iter().any(Tensor::track_op);
         let mut conv = Self { spec, ready: None, weight, bias, norm };
@@ -406,12 +380,7 @@ impl CustomOp3 for Convolution {
 
 /// The stored statistic moves a tenth of the way towards the batch's.
 fn move_towards(stored: &Tensor, batch: &[f32], factor: f64) -> Result<()> {
-    if !stored.is_variable() {
-        return Err(failed(
-            "batch statistics need running statistics that can be updated; pass them as candle variables, or run \
-             with Statistics::Running",
-        ));
-    }
+    let variable = plain::stored(stored)?;
     let moved = {
         let now = values(stored)?;
         let moved = now.iter().zip(batch).map(|(now, batch)| {
@@ -420,6 +389,5 @@ fn move_towards(stored: &Tensor, batch: &[f32], factor: f64) -> Result<()> {
         });
         tensor(moved.collect(), stored.dims())?
     };
-    // `from_tensor` shares the storage of a tensor that is a variable already.
-    Var::from_tensor(stored)?.set(&moved).map_err(Error::from)
+    Ok(variable.set(&moved)?)
 }

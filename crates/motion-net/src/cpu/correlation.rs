@@ -7,17 +7,15 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use motion_kernels::Search;
 
 use super::gemm::{Matrix, multiply_into};
-use super::values::{activation, misshapen, slice, tensor, values, written, zeros};
+use super::values::{slice, tensor, values, written, zeros};
 use crate::Result;
+use crate::plain::check_search;
 
 /// See [`crate::Backend::correlation`].
 pub(super) fn correlation(first: &Tensor, second: &Tensor, patch: usize) -> Result<Tensor> {
     let search = search("correlation", first, second, patch)?;
     Ok(first.contiguous()?.apply_op2(&second.contiguous()?, Correlation(search))?)
 }
-
-/// Its square is still a length on a 32-bit machine.
-const LARGEST_PATCH: usize = 1023;
 
 /// The lengths of a search of `second` for what is in `first`.
 pub(super) fn search(
@@ -26,14 +24,7 @@ pub(super) fn search(
     second: &Tensor,
     patch: usize,
 ) -> Result<Search> {
-    let [n, h, w, c] = activation(operation, first)?;
-    if activation(operation, second)? != [n, h, w, c] {
-        return Err(misshapen(operation, second, format!("{:?}, as the first", first.dims())));
-    }
-    if patch.is_multiple_of(2) || patch > LARGEST_PATCH {
-        let expected = format!("an odd patch up to {LARGEST_PATCH} beside it, found patch {patch}");
-        return Err(misshapen(operation, first, expected));
-    }
+    let [n, h, w, c] = check_search(operation, first, second, patch)?;
     Ok(Search { n, h, w, c, patch })
 }
 

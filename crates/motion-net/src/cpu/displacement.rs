@@ -7,21 +7,18 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use motion_kernels::{Displacement, Found};
 
 use super::correlation::search;
-use super::values::{activation, misshapen, tensor, values, zeros};
+use super::values::{tensor, values, zeros};
 use crate::Result;
 use crate::backend::Match;
 use crate::config::{Estimation, Estimator};
+use crate::plain::check_scores;
 
 /// See [`crate::Backend::displacement`].
 pub(super) fn displacement(scores: &Tensor, estimation: &Estimation) -> Result<Match<Tensor>> {
     let estimate = kernel(estimation)?;
-    let [n, h, w, area] = activation("displacement", scores)?;
-    if area != estimation.patch * estimation.patch {
-        let patch = estimation.patch;
-        return Err(misshapen("displacement", scores, format!("[N, H, W, {patch} * {patch}]")));
-    }
+    let size = check_scores(scores, estimation.patch)?;
     let scores = scores.contiguous()?;
-    let mut maps = Maps::new([n, h, w])?;
+    let mut maps = Maps::new(size)?;
     estimate.run(&values(&scores)?, maps.found());
     if !scores.track_op() {
         return maps.finish();

@@ -3,8 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
-use super::values::{activation, slice, tensor, values, zeros};
+use super::values::{slice, tensor, values, zeros};
 use crate::Result;
+use crate::plain::activation;
 
 /// See [`crate::Backend::max_pool`].
 pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {

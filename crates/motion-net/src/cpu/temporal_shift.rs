@@ -4,9 +4,10 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::for_pieces;
-use super::values::{activation, clips, misshapen, slice, zeros};
+use super::values::{slice, zeros};
 use crate::Result;
 use crate::config::SHIFT_DIVISOR;
+use crate::plain::{activation, clips, misshapen};
 
 /// See [`crate::Backend::temporal_shift`].
 pub(super) fn temporal_shift(x: &Tensor, frames: usize) -> Result<Tensor> {

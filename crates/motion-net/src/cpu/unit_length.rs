@@ -3,9 +3,10 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 
 use super::parallel::{for_pieces, vectorised};
-use super::values::{activation, slice, tensor, values, zeros};
+use super::values::{slice, tensor, values, zeros};
 use crate::Result;
 use crate::config::UNIT_LENGTH_EPSILON;
+use crate::plain::activation;
 
 /// See [`crate::Backend::unit_length`].
 pub(super) fn unit_length(x: &Tensor) -> Result<Tensor> {

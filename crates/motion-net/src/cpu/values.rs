@@ -3,10 +3,9 @@
 use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, DType, Device, Layout, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, Device, Layout, Storage, StorageRef, Tensor};
 
 use super::parallel::for_pieces;
-use crate::{Error, Result};
 
 /// Why a slice could not be had, in candle's own error type (custom operations must answer in it).
 pub(super) fn refuse(message: impl std::fmt::Display) -> candle_core::Error {
@@ -114,28 +113,6 @@ pub(super) fn zeros(length: usize) -> candle_core::Result<Vec<f32>> {
         }
         Ok(Vec::from_raw_parts(pointer, length, length))
     }
-}
-
-/// What an operation says of an input that it does not take.
-pub(super) fn misshapen(operation: &'static str, x: &Tensor, expected: impl Into<String>) -> Error {
-    Error::Shape { operation, found: x.dims().to_vec(), expected: expected.into() }
-}
-
-/// An activation's four lengths, none of them zero.
-pub(super) fn activation(operation: &'static str, x: &Tensor) -> Result<[usize; 4]> {
-    match *x.dims() {
-        [n, h, w, c] if n * h * w * c > 0 && x.dtype() == DType::F32 => Ok([n, h, w, c]),
-        _ => Err(misshapen(operation, x, "[N, H, W, C] in f32 with no empty axis")),
-    }
-}
-
-/// Clips in `n` frames.
-pub(super) fn clips(operation: &'static str, x: &Tensor, frames: usize) -> Result<usize> {
-    let n = x.dims().first().copied().unwrap_or(0);
-    if frames == 0 || n == 0 || !n.is_multiple_of(frames) {
-        return Err(misshapen(operation, x, format!("a first axis of whole clips of {frames} frames")));
-    }
-    Ok(n / frames)
 }
 
 #[cfg(test)]

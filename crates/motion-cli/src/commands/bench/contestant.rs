@@ -63,7 +63,7 @@ pub(super) fn train(model: &ModelArgs, clip: &Path) -> Result<()> {
     let (count, classes) = (clips.shape[0], config.classes());
     ensure!(count <= classes, "{}: {count} clips, expected at most {classes}, one a class", clip.display());
     let backend = CpuBackend::new();
-    let mut parameters = Parameters::new(config.backbone, weights, Frozen::default(), 0);
+    let mut parameters = Parameters::new(config.backbone, weights, Frozen::default(), 0, &Device::Cpu);
     let net = MsNet::build(&backend, config, &mut parameters)?;
     let variables: Vec<Var> = parameters.iter().filter_map(|(_, p)| p.variable.clone()).collect();
     let truth = Tensor::arange(0, count as u32, &Device::Cpu)?;

@@ -27,6 +27,7 @@ pub struct FlowSums {
     all: Sums,
     by_speed: [Sums; SPEEDS.len()],
     leaving: Sums,
+    findable: Sums,
     still: usize,
     /// Lengths of what is shown where nothing moves.
     shown: f64,
@@ -51,6 +52,8 @@ pub struct FlowFigures {
     pub by_speed: Vec<SpeedFigures>,
     /// Over the cells among them that go to where the map does not reach: no search finds those.
     pub leaving: Errors,
+    /// Over the last bin's cells without those.
+    pub findable: Errors,
     /// Where nothing moves.
     pub still: StillFigures,
 }
@@ -125,8 +128,12 @@ impl FlowSums {
                     sums.merge(&cell);
                 }
             }
-            if !(within(at % width, truth[0], width) && within(at / width % height, truth[1], height)) {
+            let stays = within(at % width, truth[0], width) && within(at / width % height, truth[1], height);
+            let [from, to] = SPEEDS[SPEEDS.len() - 1];
+            if !stays {
                 self.leaving.merge(&cell);
+            } else if (from..to).contains(&speed) {
+                self.findable.merge(&cell);
             }
             if speed < STILL_CELLS {
                 self.still += 1;
@@ -140,6 +147,7 @@ impl FlowSums {
         self.all.merge(&other.all);
         self.by_speed.iter_mut().zip(&other.by_speed).for_each(|(sums, other)| sums.merge(other));
         self.leaving.merge(&other.leaving);
+        self.findable.merge(&other.findable);
         self.still += other.still;
         self.shown += other.shown;
     }
@@ -162,6 +170,7 @@ impl FlowSums {
                 })
                 .collect(),
             leaving: self.leaving.means(),
+            findable: self.findable.means(),
             still: StillFigures { cells: self.still, shown_cells: mean(self.shown, self.still) },
         }
     }
@@ -310,9 +319,12 @@ mod tests {
         let truth = [0.6, 0.0, -0.6, 0.0, 0.0, 0.6, 0.0, -1.4];
         let mut sums = FlowSums::default();
         sums.add(&[0.0; 8], &truth, &[true, true, true, true], [2, 2]);
-        let leaving = sums.figures().leaving;
+        let FlowFigures { leaving, findable, .. } = sums.figures();
         assert_eq!(leaving.cells, 1);
         near(leaving.epe_cells, 0.6);
+        // The others move less than a cell, but for the last.
+        assert_eq!(findable.cells, 1);
+        near(findable.epe_cells, 1.4);
     }
 
     #[test]

@@ -32,10 +32,11 @@ of all views are averaged; so are those of several models (--model twice: for ex
 Where the true flow is known, which `motionlens synth` writes and --pairs reads, every motion stage's maps are compared \
 with it, on their own grid and in its cells, over cells of which it is known on at least 80 % of the pixels and nearly \
 one: end-point error, and the angle between (u, v, 1) and its truth (Barron et al. 1994), each beside that of a map of \
-zeros, by true speed; and how much is shown where the truth is below 0.05 cells.
+zeros, by true speed; over those that leave the map, which no search finds, and over those from 1 to 7 cells that \
+do not (\"findable\"); and how much is shown where the truth is below 0.05 cells.
 
 With --json one line: {\"top1\", \"top5\", \"clips\", \"per_class\", \"flow\": [{\"model\", \"stage\", \"grid\", \"cells\", \
-\"epe_cells\", \"zero_epe_cells\", \"angle_degrees\", \"zero_angle_degrees\", \"by_speed\", \"leaving\", \"still\"}]}, and where there is \
+\"epe_cells\", \"zero_epe_cells\", \"angle_degrees\", \"zero_angle_degrees\", \"by_speed\", \"leaving\", \"findable\", \"still\"}]}, and where there is \
 true flow \"epe_cells\" and \"zero_epe_cells\" of the first stage; with --pairs {\"flow\", \"pairs\": [{\"pair\", \"flow\"}]}.";
 
 /// How often models are right on labelled videos, and how far their maps are from the true flow
@@ -139,11 +140,10 @@ fn tell_flow(of: &str, flow: &[StageFlow]) -> Result<()> {
     for StageFlow { model, stage, grid: [height, width], figures } in flow {
         output::line(&format!("{of}flow of {model}, {stage}, {width} x {height} cells"))?;
         output::line("  speed        cells   error, of zeros (cells)   angle, of zeros (degrees)")?;
-        let FlowFigures { all, by_speed, leaving, still } = figures;
+        let FlowFigures { all, by_speed, leaving, findable, still } = figures;
         let bins = by_speed.iter().map(|bin| (speed(bin.from_cells, bin.to_cells), bin.errors));
-        for (name, errors) in
-            std::iter::once(("all".to_owned(), *all)).chain(bins).chain([("leaving".to_owned(), *leaving)])
-        {
+        let others = [("leaving".to_owned(), *leaving), ("findable".to_owned(), *findable)];
+        for (name, errors) in std::iter::once(("all".to_owned(), *all)).chain(bins).chain(others) {
             let Errors { cells, epe_cells, zero_epe_cells, angle_degrees, zero_angle_degrees } = errors;
             let number = |value: Option<f64>, digits| value.map_or("-".into(), |v| format!("{v:.digits$}"));
             output::line(&format!(

@@ -1,11 +1,11 @@
-// The demo clips. In: clips/index.json. Out: moving thumbnails and the list in the header, both open a clip.
+// The demo clips. In: clips/index.json. Out: moving thumbnails and the list in the header, both open a clip; the clips.
 
 import { $, element } from './dom.js';
 
 export async function showDemos(open) {
   const response = await fetch('clips/index.json');
-  if (!response.ok) return;
-  const clips = (await response.json()).map(({ file, title }) => ({ title, url: `clips/${file}` }));
+  if (!response.ok) return [];
+  const clips = (await response.json()).map(({ file, title }) => ({ file, title, url: `clips/${file}` }));
   const thumbnails = clips.map((clip) => thumbnail(clip, open));
   $('demos').replaceChildren(...thumbnails.map((button) => element('li', {}, button)));
   $('demo-select').append(...clips.map(({ title }, i) => element('option', { value: i, textContent: title })));
@@ -14,6 +14,11 @@ export async function showDemos(open) {
     target.value = ''; // a menu of actions: the same clip can be chosen again
     if (clip) open(clip);
   });
+  play(clips, thumbnails);
+  return clips;
+}
+
+async function play(clips, thumbnails) {
   // Whole files, one after the other: players that load by themselves can hold every connection that a browser
   // has for a host, and the network's weights would wait for ever.
   for (const [i, clip] of clips.entries()) {

@@ -17,8 +17,7 @@ export class Hero {
     $('previous').addEventListener('click', () => this.step(-1));
     $('next').addEventListener('click', () => this.step(1));
     $('play').addEventListener('click', () => (this.#playing ? this.pause() : this.play()));
-    $('opacity').addEventListener('input', () => this.#fade());
-    this.#fade();
+    $('opacity').addEventListener('input', () => this.fade());
   }
 
   setClip(clip, frame = 0) {
@@ -75,7 +74,9 @@ export class Hero {
     $('play').setAttribute('aria-label', this.#playing ? 'Pause' : 'Play');
   }
 
-  #fade() {
+  // The map's opacity in percent, or as the slider stands.
+  fade(percent = null) {
+    if (percent !== null) $('opacity').value = percent;
     $('overlay').style.opacity = Number($('opacity').value) / 100;
     $('opacity').setAttribute('aria-valuetext', `${$('opacity').value} %`);
   }

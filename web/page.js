@@ -1,10 +1,12 @@
 // The page: buttons and drops go in as requests to the worker, its answers come out as text and pictures.
 // There is no mathematics here; the worker (worker.js, crates/motion-web) owns the network and all drawing of maps.
 
+import { linked, remember, within } from './address.js';
 import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
 import { Hero } from './hero.js';
+import { Point } from './point.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
 import { VideoFrames } from './video-frames.js';
@@ -15,20 +17,36 @@ const engine = new Engine();
 const hero = new Hero((frame, maps) => {
   strip.mark(frame);
   side.showConfidenceRange(maps?.confidence_ranges[frame]);
+  point.setFrame(frame);
+  writeLink();
 });
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
+const point = new Point({
+  ask(question) {
+    if (work) return false; // its maps come with it, and bring the question again
+    if (shown !== live) openAgain();
+    else asked = engine.request({ type: 'point', ...question });
+    return !work;
+  },
+  keep: changeSettings,
+  onChange: () => layout(),
+});
+$('opacity').addEventListener('input', () => writeLink());
 
-// A result is {file, name, clip, maps: {stage: message}, scores}, with the messages of worker.js.
+// A result is {file, name, demo, clip, maps: {stage: message}, scores}, with the messages of worker.js.
 let shown = null;      // on the page
 let good = null;       // the last one that was complete
 let live = null;       // the one whose clip the worker holds
 let work = null;       // {id, type, result, quiet, maps, scores}: the request that is being computed
 let failure = '';      // what stands where a result would have stood
 let stage = '';        // whose maps are shown, or asked for
-let estimator = '';    // chosen by the user
-let sent = '';         // known to the worker
+let settings = {};     // of the estimation, chosen by the user
+let sent = settings;   // known to the worker
+let asked = 0;         // id of the question about a point
 let loading = 0;       // id of the request for a model
 let model = null;      // {backbone, …}: the one that answers
+let link = linked();   // what the address asked for, until it is shown
+let unmet = [];        // what of it cannot be
 
 // ---------------------------------------------------------------- requests
 
@@ -39,33 +57,33 @@ function begin(message, result, quiet) {
 }
 
 // `quiet`: the same video again, behind the result that is on the page.
-function openVideo(file, name = file.name, quiet = false) {
+function openVideo({ file, name = file.name, demo = '' }, quiet = false) {
   failure = '';
   if (!quiet) {
     hero.pause();
     shown = null;
   }
-  if (sent !== estimator) engine.request({ type: 'settings', estimator });
-  sent = estimator;
-  live = { file, name, clip: null, maps: {}, scores: quiet ? shown.scores : null };
+  if (sent !== settings) engine.request({ type: 'settings', ...settings });
+  sent = settings;
+  live = { file, name, demo, clip: null, maps: {}, scores: quiet ? shown.scores : null };
   begin({ type: 'open', file, name }, live, quiet);
 }
 
 function openAgain() {
-  openVideo(shown.file, shown.name, true);
+  openVideo(shown, true);
 }
 
-function changeEstimator(chosen) {
-  estimator = chosen;
+function changeSettings(changed) {
+  settings = { ...settings, ...changed };
   if (shown !== live || work?.type === 'open') return openAgain();
-  sent = estimator;
-  begin({ type: 'settings', estimator }, shown, true);
+  sent = settings;
+  begin({ type: 'settings', ...settings }, shown, true);
 }
 
 function changeBackend(choice) {
   if (shown && shown === live && work?.type !== 'open') return begin({ type: 'backend', choice }, shown, true);
   engine.request({ type: 'backend', choice });
-  if (work?.type === 'open') openVideo(live.file, live.name);
+  if (work?.type === 'open') openVideo(live);
   else if (shown) openAgain();
 }
 
@@ -90,12 +108,12 @@ function openFiles(files) {
   if (config && weights) loadModel({ files: { config, weights } });
   else if (config || weights) {
     fail(`A model is two files, chosen together: config.json and model.safetensors. Here is only ${(config ?? weights).name}.`);
-  } else if (files.length) openVideo(files[0]);
+  } else if (files.length) openVideo({ file: files[0] });
 }
 
 async function openDemo(clip) {
   const { blob, problem } = await load(clip);
-  if (blob) openVideo(blob, clip.title);
+  if (blob) openVideo({ file: blob, name: clip.title, demo: clip.file });
   else fail(`The demo clip did not load (${problem}). Is the server still running?`);
 }
 
@@ -115,7 +133,7 @@ on('progress', showProgress);
 
 on('clip', (clip, result) => {
   result.clip = clip;
-  show(result, work.quiet ? hero.frame : 0);
+  show(result, work.quiet ? hero.frame : within(link.frame, 1, clip.frames.length) - 1);
 });
 
 on('maps', (maps, result) => {
@@ -143,6 +161,7 @@ on('done', (_, result) => {
   if (type === 'stage') say(`Maps of ${stage}.`);
   else say(`${result.name}: ${best.label}, ${percent(best.probability)}.`);
   changeStage(stage);
+  if (!work) link = {};
   layout();
 });
 
@@ -161,9 +180,11 @@ engine.addEventListener('model', ({ detail: { id, info } }) => {
   $('model-name').textContent = model.backbone;
   $('open-model').title = `${info.text} Open another: its config.json and model.safetensors.`;
   stage = info.default_stage;
-  estimator = sent = info.settings.estimator;
+  settings = sent = info.settings;
+  followLink(info);
   side.showStages(info.stages, stage, changeStage);
-  side.chooseEstimator(estimator);
+  showSettings();
+  if (settings !== sent && work?.type === 'open') openVideo(live); // opened before it was known what the link asks
 });
 
 engine.addEventListener('progress', ({ detail: { id, text } }) => {
@@ -174,7 +195,7 @@ engine.addEventListener('done', ({ detail: { id } }) => {
   if (id !== loading) return;
   loading = 0;
   // Another model has forgotten the clip, and its numbers are not those on the page.
-  if (good) openVideo(good.file, good.name);
+  if (good) openVideo(good);
   good = null;
 });
 
@@ -184,11 +205,24 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
 
 engine.addEventListener('restarted', ({ detail: { message, couldStart, lostModel } }) => {
   if (work) stopWork();
+  point.answer(null);
   live = null;
-  sent = '';
+  sent = {};
   if (!couldStart) fail(`${message} This browser may lack module workers or WebAssembly with SIMD: a newer one has both.`);
   else if (lostModel) modelFailed(message);
   else fail(`${message} It has been started again and is ready for another video; this one may be too much for it.`);
+});
+
+engine.addEventListener('point', ({ detail }) => {
+  if (detail.id === asked) point.answer(detail);
+});
+
+engine.addEventListener('cancelled', ({ detail: { id } }) => {
+  if (id === asked) point.answer(null);
+});
+
+engine.addEventListener('error', ({ detail: { id, message } }) => {
+  if (id === asked) point.fail(message);
 });
 
 engine.addEventListener('saved', ({ detail: { files } }) => {
@@ -206,8 +240,8 @@ function stopWork() {
   if (type === 'open') live = null;
   if (replaces(type)) {
     live = null;
-    estimator = result.scores.settings.estimator;
-    side.chooseEstimator(estimator);
+    settings = result.scores.settings;
+    showSettings();
   }
   shown = null;
   if (good) show(good);
@@ -256,6 +290,7 @@ function giveUpVideo(id, result, reason) {
 
 function show(result, frame = 0) {
   shown = result;
+  point.setClip(result.clip);
   hero.setClip(result.clip, frame);
   strip.setClip(result.clip);
   strip.mark(hero.frame);
@@ -269,22 +304,30 @@ function show(result, frame = 0) {
 }
 
 function showMaps(maps) {
+  point.setMaps(maps);
   hero.setMaps(maps);
   strip.setMaps(maps);
   strip.mark(hero.frame);
   side.showLegend(maps);
   side.noteStage(maps);
   side.chooseStage(maps.stage);
+  if (link.point) point.choose(link.point);
 }
 
 function showScores({ clip, scores }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.showBackend(scores);
-  side.showNotes([...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
+  side.showNotes([...unmet, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
   side.chooseEstimator(scores.settings.estimator);
+  point.setSettings(scores.settings);
   $('run-facts').textContent = `${side.processor(scores)} · ${duration(scores.ms.total)}`;
   layout();
+}
+
+function showSettings() {
+  side.chooseEstimator(settings.estimator);
+  point.setSettings(settings);
 }
 
 let saidStep = '';
@@ -312,7 +355,9 @@ function layout() {
   const picture = shown?.clip && !failure;
   const busy = work && !failure;
   $('empty').hidden = Boolean(failure || picture || busy);
-  $('picture').hidden = $('transport').hidden = $('strip').hidden = !picture;
+  $('picture').hidden = $('transport').hidden = !picture;
+  $('strip').hidden = !picture || point.open;
+  $('point').hidden = !picture || !point.open;
   $('side').hidden = !picture || !shown.scores;
   $('progress').hidden = !busy;
   $('failure').hidden = !failure;
@@ -320,7 +365,40 @@ function layout() {
   $('failure-text').textContent = failure;
   $('back').hidden = !good;
   $('retry').textContent = model ? 'Open another video' : 'Open another model';
+  writeLink();
   document.body.dataset.state = failure ? 'error' : busy ? 'busy' : picture ? 'result' : 'empty';
+}
+
+// ---------------------------------------------------------------- the page's address
+
+// What a link asks of the model and its estimation.
+function followLink({ stages, settings: own }) {
+  unmet = [];
+  const wanted = {
+    estimator: ['soft', 'kernel'].includes(link.estimator) ? link.estimator : null,
+    sigma: within(link.sigma, 0.01, 1000),
+    temperature: within(link.temperature, 1e-6, 1e6),
+    patch: within(link.patch, 3, 63),
+  };
+  for (const [name, value] of Object.entries(wanted)) {
+    if (value !== null) settings = { ...settings, [name]: value };
+    else if (name in link) unmet.push(`The link asks for ${name} ${link[name]}, which cannot be: here it is ${own[name]}.`);
+  }
+  if (stages.some(({ name }) => name === link.stage)) stage = link.stage;
+  else if (link.stage) unmet.push(`The link asks for ${link.stage}, which this model does not have: here is ${stage}.`);
+}
+
+function writeLink(now = false) {
+  if (!shown?.scores || work) return;
+  const changed = Object.entries(settings).filter(([name, value]) => value !== model.settings[name]);
+  remember({
+    clip: shown.demo,
+    stage: stage === model.default_stage ? '' : stage,
+    ...Object.fromEntries(changed),
+    frame: hero.frame ? hero.frame + 1 : '',
+    opacity: $('opacity').value === $('opacity').defaultValue ? '' : $('opacity').value,
+    point: point.place,
+  }, now === true);
 }
 
 // ---------------------------------------------------------------- buttons and drops
@@ -342,9 +420,16 @@ $('back').addEventListener('click', () => {
   show(good);
 });
 $('cancel').addEventListener('click', () => engine.cancel(work.id));
+$('share').addEventListener('click', async () => {
+  writeLink(true);
+  const copied = navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+  $('share').textContent = (await copied) ? 'Link copied' : 'The link stands in the address bar';
+  say($('share').textContent);
+  setTimeout(() => { $('share').textContent = 'Copy link'; }, 2000);
+});
 $('save').addEventListener('click', () => engine.request({ type: 'save-clip' }));
 $('backend').addEventListener('change', ({ target }) => changeBackend(target.value));
-$('estimators').addEventListener('change', ({ target }) => changeEstimator(target.value));
+$('estimators').addEventListener('change', ({ target }) => changeSettings({ estimator: target.value }));
 
 addEventListener('dragover', (event) => {
   event.preventDefault();
@@ -358,10 +443,17 @@ addEventListener('drop', (event) => {
 });
 
 engine.start();
-const asked = new URLSearchParams(location.search);
-const wanted = asked.get('backend');
-const precision = asked.get('precision') === 'f16' ? 'f16' : 'f32';
+const query = new URLSearchParams(location.search);
+const wanted = query.get('backend');
+const precision = query.get('precision') === 'f16' ? 'f16' : 'f32';
 engine.request({ type: 'backend', choice: side.chooseBackend(wanted) ? wanted : 'auto', precision });
-loadModel({ url: new URL('models/default/', document.baseURI).href });
-showDemos(openDemo);
+const place = new URL(`${query.get('model') ?? 'models/default'}/`, document.baseURI);
+if (place.origin === location.origin) loadModel({ url: place.href });
+else modelFailed(`The page fetches models of its own site only, not ${place.href}: download its config.json and model.safetensors, and drop them here.`);
+hero.fade(within(link.opacity, 0, 100));
+showDemos(openDemo).then((demos) => {
+  const demo = demos.find(({ file }) => file === link.clip);
+  if (demo) openDemo(demo);
+  else if (link.clip) fail(`The link asks for the demo clip ${link.clip}, which is not here.`);
+});
 layout();

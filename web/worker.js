@@ -27,6 +27,8 @@
 //     which measures both; reason: why the CPU, where it was not the user; precision: 'f32' | 'f16', how a card keeps
 //     weights. With a clip open, it is run again.
 // {type: 'stage', id, stage}                          maps of this stage too (a probe where no module is trained)
+// {type: 'point', id, stage, pair, x, y, sigma, temperature, patch}   how one position of a stage that has run was searched for,
+//     under these settings where they are given, which the clip does not take over
 // {type: 'save-clip', id}
 // {type: 'cancel', id}                                stops request `id` before its next step
 //
@@ -47,6 +49,9 @@
 //     One 'maps' for each stage with a trained module as soon as it is ready, others when asked for with 'stage'.
 //     speed: what full saturation means, one scale for the clip (source_px: the mean of across and down). Each
 //     confidence picture runs from its own min to its own max. numbers.displacement is in units of the radius.
+// {type: 'point', id, stage, pair, x, y, settings, best: {dx, dy}, confidence, correlation: surface, gaussian: surface,
+//     masked: surface, soft: {surface, displacement: {dx, dy}}, kernel: the same}   of the P x P window; dx, dy in cells.
+//     surface: {picture, range: [min, max], values: Float32Array [P, P]}, transparent outside of the map
 // {type: 'scores', id, top: [{label, probability}], backend, choice, why, notes, adapter, start, threads, alone, memory,
 //     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
 //     backend: 'cpu' | 'gpu'; choice: 'auto' | 'gpu' | 'cpu'; why: sentences that say why it is that backend; notes: those
@@ -224,6 +229,12 @@ const handlers = {
     await sendMaps(id, stage);
   },
 
+  async point(message) {
+    const { id } = message;
+    await finish(id);
+    post({ type: 'point', id, ...(await session.point(message)) });
+  },
+
   async 'save-clip'({ id }) {
     await finish(id);
     const files = await session.save();
@@ -237,7 +248,7 @@ async function again(message, error) {
   const { id, type } = message;
   await read(id, true);
   const clip = await session.clip(opened.name);
-  if (type === 'stage' || type === 'save-clip') return handlers[type](message);
+  if (['stage', 'point', 'save-clip'].includes(type)) return handlers[type](message);
   if (type === 'open') post({ type: 'clip', id, ...clip });
   await run(id);
 }

@@ -64,6 +64,20 @@ const answers = {
     scores(id, ['stage3', 'stage4', 'stage5', 'classifier']);
   },
   backend() {},
+  point({ id, stage, pair, x, y, sigma = settings.sigma, temperature = settings.temperature, patch = settings.patch }) {
+    const radius = (patch - 1) / 2;
+    const surface = (of) => {
+      const values = Float32Array.from({ length: patch * patch }, (_, i) => of((i % patch) - radius, Math.floor(i / patch) - radius));
+      const shade = (x, y) => { const v = 255 * of(x * patch - radius, y * patch - radius); return [v, v / 2, 80]; };
+      return { values, range: [0, 1], picture: picture(patch, patch, shade) };
+    };
+    const peak = (width) => surface((dx, dy) => Math.exp(-((dx - 1) ** 2 + dy ** 2) / width));
+    send('point', id, {
+      stage, pair, x, y, settings: { ...settings, sigma, temperature, patch }, best: { dx: 1, dy: 0 }, confidence: 0.93,
+      correlation: peak(20), gaussian: peak(2 * sigma ** 2), masked: peak(10),
+      soft: { surface: peak(8), displacement: { dx: 0.4, dy: -0.1 } }, kernel: { surface: peak(2), displacement: { dx: 0.9, dy: 0 } },
+    });
+  },
   stage: ({ id, stage }) => maps(id, stage),
   cancel({ id }) { send('cancelled', id); return false; },
 };

@@ -10,6 +10,9 @@ import {
 const facts = (page) => page.locator('#facts').evaluate((list) =>
   Object.fromEntries([...list.querySelectorAll('div')].map((row) => [row.children[0].textContent, row.children[1].textContent])));
 
+// The first stage with a trained module.
+const module = (page) => page.locator('#stages label:not(:has(small)) input').first().getAttribute('value');
+
 const scores = (page) => page.locator('#scores li').allTextContents();
 
 // The pixels of a row of the strip: what the page really shows.
@@ -79,10 +82,10 @@ for (const [cores, name] of BUILDS) {
       await expect.poll(async () => (await facts(page)).Estimator).toBe('soft-argmax');
       await state(page, 'result');
       const { 'Stages run': ran, 'Stages kept': kept } = await facts(page);
-      const module = await page.locator('#stages label:not(:has(small)) input').first().getAttribute('value');
-      expect(ran.split(', ')[0]).toBe(`motion of ${module}`);
-      expect(kept.split(', ')).toContain(module);
-      expect(ran.split(', ')).not.toContain(module);
+      const first = await module(page);
+      expect(ran.split(', ')[0]).toBe(`motion of ${first}`);
+      expect(kept.split(', ')).toContain(first);
+      expect(ran.split(', ')).not.toContain(first);
       expect(await pixels(page, 2)).not.toEqual(remembered.maps);
       expect(await scores(page)).not.toEqual(remembered.scores);
     });
@@ -113,6 +116,25 @@ for (const [cores, name] of BUILDS) {
       await state(page, 'result');
       await expect(page.locator('#stage-note')).toContainText(name);
       expect(await pixels(page, 2)).not.toEqual(maps);
+    });
+
+    test('looks into a point, and finds there what the map shows', async () => {
+      const stages = page.locator('#stages input');
+      for (const [stage, estimator] of [[await module(page), 'kernel-soft-argmax'], [await stages.first().getAttribute('value'), 'soft-argmax']]) {
+        await page.getByRole('radio', { name: estimator, exact: true }).check();
+        await expect.poll(async () => (await facts(page)).Estimator).toBe(estimator);
+        await state(page, 'result');
+        await page.locator(`#stages input[value=${stage}]`).check();
+        await state(page, 'result');
+        if (await page.locator('#marker').isHidden()) await page.getByRole('button', { name: 'Inspect a point' }).click();
+        await expect(page.locator('#point-title')).toContainText(`of ${stage}, frame`);
+        const numbers = (text) => text.replaceAll('−', '-').match(/[-+]?\d+\.\d+/g).slice(0, 2).map(Number);
+        await expect.poll(async () => {
+          const shown = numbers((await page.locator('#marker').getAttribute('aria-label')).split('moves')[1]);
+          const found = numbers(await page.locator('#point-vectors .current td').textContent());
+          return Math.max(...shown.map((value, axis) => Math.abs(value - found[axis])));
+        }, 'the same but for rounding').toBeLessThan(0.015);
+      }
     });
 
     test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));

@@ -1,6 +1,7 @@
 // Does the page behave, whatever the network says? Here a made-up worker answers at once (fake-worker.js).
 
 import axe from 'axe-core';
+import { basename } from 'node:path';
 import { choose, demo, demoFile, demos, drop, expect, made, replaceWorker, state, test, visit, visitWithoutNetwork } from './support.js';
 
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, 'small phone': { width: 360, height: 640 } };
@@ -10,6 +11,11 @@ const STATES = {
   empty: () => {},
   busy: (page) => choose(page, made('wait.mp4')),
   result: (page) => choose(page, made('notes.mp4')),
+  point: async (page) => {
+    await choose(page, made('notes.mp4'));
+    await page.getByRole('button', { name: 'Inspect a point' }).click();
+    await expect(page.locator('#point-vectors tr')).toHaveCount(3);
+  },
   error: (page) => choose(page, made('fail.mp4')),
 };
 
@@ -19,7 +25,7 @@ for (const [name, reach] of Object.entries(STATES)) {
       await page.emulateMedia({ colorScheme });
       await visitWithoutNetwork(page);
       await reach(page);
-      await state(page, name);
+      await state(page, name === 'point' ? 'result' : name);
       for (const details of await page.locator('details').all()) {
         if (await details.isVisible()) await details.locator('summary').click();
       }
@@ -34,7 +40,7 @@ for (const [name, reach] of Object.entries(STATES)) {
       await page.setViewportSize(viewport);
       await visitWithoutNetwork(page);
       await reach(page);
-      await state(page, name);
+      await state(page, name === 'point' ? 'result' : name);
       const { wide, tall } = await page.evaluate(() => ({
         wide: document.documentElement.scrollWidth,
         tall: document.documentElement.scrollHeight,
@@ -98,6 +104,94 @@ test('frames play, step and are chosen in the strip', async ({ page }) => {
   await expect(page.locator('#overlay'), 'the last frame has no next one').toBeHidden();
   await page.getByRole('button', { name: 'Next frame' }).click();
   await expect(page.locator('#frame-text')).toHaveText(/^8 \/ 8/);
+});
+
+test('a point is looked into, by pointer and by keyboard', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  const { width, height } = await page.locator('#stack').boundingBox();
+  // The fourth cell of 28 across, the eighth down.
+  await page.locator('#stack').hover({ position: { x: (3.5 / 28) * width, y: (7.5 / 28) * height } });
+  await expect(page.locator('#readout')).toContainText('confidence 0.00');
+  await page.locator('#stack').click({ position: { x: (3.5 / 28) * width, y: (7.5 / 28) * height } });
+  await expect(page.getByRole('heading', { name: 'Point 4, 8 of 28 × 28 of stage3, frame 1 to 2' })).toBeVisible();
+  await expect(page.locator('#strip')).toBeHidden();
+  await expect(page.locator('#point-vectors .current')).toHaveText('kernel-soft-argmax(+0.90, 0.00), 0.90 long');
+  // The keys move it, and frames go on under it.
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('ArrowUp');
+  await expect(page.locator('#point-title')).toContainText('Point 5, 7 of 28 × 28');
+  await page.getByRole('button', { name: 'Next frame' }).click();
+  await expect(page.locator('#point-title')).toContainText('frame 2 to 3');
+  // Another stage has another grid: the same place on the picture.
+  await page.locator('#stages input[value=stage4]').check();
+  await expect(page.locator('#point-title')).toContainText('Point 3, 4 of 14 × 14 of stage4');
+  await page.locator('#scrubber').fill('7');
+  await expect(page.locator('#point-title')).toContainText('the last frame has no next one');
+  await expect(page.locator('#point-body')).toBeHidden();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await expect(page.locator('#strip')).toBeVisible();
+  await page.getByRole('button', { name: 'Inspect a point' }).click();
+  await expect(page.locator('#marker')).toBeFocused();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('button', { name: 'Inspect a point' })).toBeFocused();
+});
+
+test('settings are tried on a point, and kept when let go of', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  await page.getByRole('button', { name: 'Inspect a point' }).click();
+  await expect(page.locator('#try-sigma-value')).toHaveText('5 cells');
+  await page.getByLabel('side of the search window').focus();
+  await page.keyboard.press('ArrowRight');
+  await expect(page.locator('#try-patch-value')).toHaveText('17 × 17');
+  await expect(page.locator('#point-correlation')).toHaveAttribute('aria-label', /17 × 17 cells/);
+  // The clip took it over: another point starts from there.
+  await page.locator('#marker').focus();
+  await page.keyboard.press('ArrowLeft');
+  await expect(page.locator('#point-title')).toContainText('Point 14, 15');
+  await expect(page.locator('#point-correlation')).toHaveAttribute('aria-label', /17 × 17 cells/);
+  await page.getByLabel('temperature').focus();
+  await page.keyboard.press('Home');
+  await expect(page.locator('#try-temperature-value')).toHaveText('0.0010');
+});
+
+test('the address shows again what is shown', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await page.selectOption('#demo-select', { label: demo.title });
+  await state(page, 'result');
+  await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+  await page.locator('#stages input[value=stage4]').check();
+  await page.locator('#scrubber').fill('2');
+  await page.locator('#opacity').fill('30');
+  await page.getByRole('button', { name: 'Inspect a point' }).click();
+  const file = basename(demoFile);
+  await expect(page).toHaveURL(new RegExp(`#clip=${file}&stage=stage4&estimator=soft&frame=3&opacity=30&point=7%2C7$`));
+  const there = page.url();
+  await page.goto('about:blank');
+  await visitWithoutNetwork(page, there);
+  await expect(page.locator('#point-title')).toContainText('Point 8, 8 of 14 × 14 of stage4, frame 3 to 4');
+  await expect(page.locator('#stages input[value=stage4]')).toBeChecked();
+  await expect(page.getByRole('radio', { name: 'soft-argmax', exact: true })).toBeChecked();
+  await expect(page.locator('#overlay')).toHaveCSS('opacity', '0.3');
+  await expect(page).toHaveURL(there);
+});
+
+test('a link that asks for what is not there says so', async ({ page }) => {
+  const url = process.env.MOTIONLENS_URL;
+  await visitWithoutNetwork(page, `${url}#clip=${basename(demoFile)}&stage=res9&patch=lots&frame=99&point=a,b`);
+  await state(page, 'result');
+  await expect(page.locator('#notes')).toContainText('The link asks for res9, which this model does not have: here is stage3.');
+  await expect(page.locator('#notes')).toContainText('The link asks for patch lots, which cannot be: here it is 15.');
+  await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 8/);
+  await page.goto('about:blank');
+  await visitWithoutNetwork(page, `${url}#clip=none.mp4`);
+  await expect(page.getByRole('alert')).toContainText('the demo clip none.mp4, which is not here');
+  await page.goto('about:blank');
+  await page.goto(`${url}?model=https://example.org/model`);
+  await expect(page.getByRole('alert')).toContainText('The page fetches models of its own site only, not https://example.org/model/');
 });
 
 test('what weakens a result stands beside it', async ({ page }) => {
@@ -186,7 +280,7 @@ test('where the worker cannot decode, the browser’s player is asked for frames
     const dot = () => ({ width: 1, height: 1, rgba: new Uint8ClampedArray(4) });
     onmessage = ({ data }) => {
       if (data.type === 'load-model') {
-        post('model', data.id, { info: { backbone: 'net', stages: [], default_stage: '', settings: { estimator: 'soft' }, text: '' } });
+        post('model', data.id, { info: { backbone: 'net', stages: [], default_stage: '', settings: { estimator: 'soft', sigma: 5, temperature: 0.01, patch: 15 }, text: '' } });
         post('done', data.id);
       }
       if (data.type === 'open') post('need-video-element', data.id, { reason: 'This browser does not decode it.' });

@@ -82,9 +82,9 @@ export async function withoutIsolation(page) {
 }
 
 // The page with a worker that answers at once (fake-worker.js).
-export async function visitWithoutNetwork(page) {
+export async function visitWithoutNetwork(page, url) {
   await replaceWorker(page, () => readFileSync(join(import.meta.dirname, 'fake-worker.js'), 'utf8'));
-  await visit(page);
+  await visit(page, url);
 }
 
 export async function replaceWorker(page, change) {

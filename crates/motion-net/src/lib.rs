@@ -17,6 +17,7 @@ pub mod fusion;
 pub mod gpu;
 pub mod layers;
 pub mod maps;
+pub mod matching;
 pub mod motion;
 pub mod net;
 mod plain;
@@ -30,6 +31,7 @@ pub use error::{Error, Result};
 #[cfg(feature = "gpu")]
 pub use gpu::GpuBackend;
 pub use maps::{StageMaps, read_maps};
+pub use matching::Matching;
 pub use motion::Motion;
 pub use net::{Mode, MsNet, Pass, Step};
 pub use weights::Weights;

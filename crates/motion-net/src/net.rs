@@ -314,8 +314,16 @@ impl<B: Backend> MsNet<B> {
         frames: usize,
         estimation: &Estimation,
     ) -> Result<Match<B::Tensor>> {
-        let (now, next) = b.frame_pairs(&b.unit_length(features)?, frames)?;
+        let (now, next) = self.probed(b, features, frames)?;
         b.match_frames(&now, &next, estimation)
+    }
+
+    /// What a probe compares: features of every frame but the last one and of the next, of unit length.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub fn probed(&self, b: &B, features: &B::Tensor, frames: usize) -> Result<(B::Tensor, B::Tensor)> {
+        b.frame_pairs(&b.unit_length(features)?, frames)
     }
 
     /// The configuration that it was built from.

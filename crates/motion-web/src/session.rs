@@ -6,6 +6,7 @@
 
 mod card;
 mod pictures;
+mod point;
 mod runner;
 mod shot;
 
@@ -29,7 +30,7 @@ use crate::schedule::Schedule;
 use crate::{Error, Result};
 use card::Card;
 use pictures::{Colours, Pictures};
-use runner::{Probe, Runner, Saved};
+use runner::{Compared, Probe, Runner, Saved};
 use shot::{Shot, View};
 
 /// Largest frame that is taken from the decoder, in pixels: 8K video, twice over.
@@ -141,6 +142,8 @@ pub struct Session {
     opening: Option<(Opening, BlobReader, String)>,
     video: Option<Video>,
     shot: Option<Shot>,
+    /// What the stage of this number compares: looked at point by point. Gone as soon as anything runs.
+    compared: Option<(usize, Compared)>,
     log: Log,
 }
 
@@ -518,27 +521,9 @@ impl Session {
     /// # Errors
     /// Which value is out of range; then nothing changes.
     pub fn set(&mut self, settings: &JsValue) -> Result<()> {
+        self.compared = None;
         let model = self.model.as_mut().ok_or(Error::Order("Load a model first."))?;
-        let mut estimation = model.estimation;
-        match text(settings, "estimator").as_deref() {
-            None => {}
-            Some("kernel") => estimation.estimator = Estimator::Kernel,
-            Some("soft") => estimation.estimator = Estimator::Soft,
-            Some(other) => {
-                let found = format!("{other:?}");
-                return Err(Error::Message { what: "estimator", found, expected: "\"kernel\" or \"soft\"" });
-            }
-        }
-        estimation.sigma = number(settings, "sigma")?.unwrap_or(estimation.sigma);
-        estimation.temperature = number(settings, "temperature")?.unwrap_or(estimation.temperature);
-        if let Some(patch) = number(settings, "patch")? {
-            // A fraction or a negative number becomes an even one, which the check refuses.
-            estimation.patch = if patch.fract() == 0.0 { patch as usize } else { 0 };
-        }
-        estimation
-            .check()
-            .map_err(|error| Error::Settings(error.to_string().replace("config.json: motion.", "")))?;
-        model.estimation = estimation;
+        model.estimation = changed(model.estimation, settings)?;
         on_mut!(model, runner => runner.rewind_to_motion());
         Ok(())
     }
@@ -579,6 +564,7 @@ impl Session {
         if !self.has_clip() {
             return Err(Error::Order("Open a video first."));
         }
+        self.compared = None;
         let began = now();
         let model = model_of(&mut self.model)?;
         let step = match on_mut!(model, runner => runner.advance(&model.estimation)) {
@@ -660,6 +646,22 @@ impl Session {
                 ]),
             ),
         ]))
+    }
+
+    /// The 'point' message: how the position (`x`, `y`) of a frame pair was searched for, with both estimators, under the
+    /// settings that `request` has beside the clip's own.
+    ///
+    /// # Errors
+    /// When there is no such place, a setting is out of range, or the backend fails.
+    pub async fn point(&mut self, request: JsValue) -> Result<JsValue> {
+        let stage = text(&request, "stage").unwrap_or_default();
+        let index = self.model()?.cpu.net.stage_index(&stage)?;
+        if self.compared.as_ref().is_none_or(|(known, _)| *known != index) {
+            self.compared = Some((index, self.stage_compared(index).await?));
+        }
+        let Some((_, (now, next))) = &self.compared else { return Err(Error::Order("Open a video first.")) };
+        let estimation = changed(self.model()?.estimation, &request)?;
+        point::message(&stage, (now, next), &request, &estimation)
     }
 
     /// The 'scores' message, once the pass is through.
@@ -817,7 +819,7 @@ impl Session {
     }
 
     fn forget_clip(&mut self) {
-        (self.video, self.shot) = (None, None);
+        (self.video, self.shot, self.compared) = (None, None, None);
         if let Some(card) = &self.card {
             card.backend.forget_frames();
         }
@@ -917,6 +919,35 @@ impl Session {
         self.log.times.network += read - began;
         self.log.times.draw += now() - read;
         Ok(Some((maps, colours, pictures)))
+    }
+
+    /// What a stage that has run compares.
+    async fn stage_compared(&mut self, index: usize) -> Result<Compared> {
+        loop {
+            match self.stage_compared_in_use(index).await {
+                Err(error) => {
+                    self.take_over(error)?;
+                    self.catch_up(index)?;
+                }
+                Ok(found) => return found.ok_or(Error::Order("Open a video first.")),
+            }
+        }
+    }
+
+    async fn stage_compared_in_use(&self, index: usize) -> Result<Option<Compared>> {
+        let model = self.model()?;
+        let Some(shot) = &self.shot else { return Ok(None) };
+        let (estimation, preprocess) = (&model.estimation, model.preprocess());
+        match &model.gpu {
+            Some(gpu) => {
+                let clip = || shot.clip_on_card(&preprocess, &gpu.backend);
+                gpu.compared_here(index, estimation, clip).await
+            }
+            None => {
+                let clip = || shot.clip_on(&preprocess, &*model.cpu.backend);
+                model.cpu.compared_here(index, estimation, clip).await
+            }
+        }
     }
 
     async fn logits(&mut self) -> Result<Vec<f32>> {
@@ -1059,6 +1090,31 @@ impl Video {
         self.shot.choose(self.schedule.chosen())?;
         Ok(self.shot)
     }
+}
+
+/// An estimation with what a message says of it.
+///
+/// # Errors
+/// Which value is out of range.
+fn changed(mut estimation: Estimation, settings: &JsValue) -> Result<Estimation> {
+    match text(settings, "estimator").as_deref() {
+        None => {}
+        Some("kernel") => estimation.estimator = Estimator::Kernel,
+        Some("soft") => estimation.estimator = Estimator::Soft,
+        Some(other) => {
+            let found = format!("{other:?}");
+            return Err(Error::Message { what: "estimator", found, expected: "\"kernel\" or \"soft\"" });
+        }
+    }
+    estimation.sigma = number(settings, "sigma")?.unwrap_or(estimation.sigma);
+    estimation.temperature = number(settings, "temperature")?.unwrap_or(estimation.temperature);
+    if let Some(patch) = number(settings, "patch")? {
+        // A fraction or a negative number becomes an even one, which the check refuses.
+        estimation.patch = if patch.fract() == 0.0 { patch as usize } else { 0 };
+    }
+    let check = estimation.check();
+    check.map_err(|error| Error::Settings(error.to_string().replace("config.json: motion.", "")))?;
+    Ok(estimation)
 }
 
 fn settings_message(estimation: &Estimation) -> JsValue {

@@ -35,6 +35,9 @@ pub(super) struct Saved {
     pub(super) motion: HostTensor,
 }
 
+/// Unit-length features of every frame but the last one and of the next, `[N, h, w, c]` each.
+pub(super) type Compared = (HostTensor, HostTensor);
+
 /// Times of a small clip in milliseconds.
 pub(super) struct Probe {
     /// Side of the clip in pixels.
@@ -92,28 +95,59 @@ impl<B: Backend> Runner<B> {
         Ok(self.net.advance(&*self.backend, pass, estimation, Mode::EVAL)?)
     }
 
-    /// Maps of a stage that has run, on the host and on the backend; a probe where it has no module. A stage that the
-    /// pass has left behind runs again for that, over the clip.
+    /// Maps of a stage that has run, on the host and on the backend; a probe where it has no module.
     pub(super) async fn maps(
         &self,
         index: usize,
         estimation: &Estimation,
         clip: impl FnOnce() -> Result<B::Tensor>,
     ) -> Result<Option<(StageMaps, Match<B::Tensor>)>> {
-        let Some(pass) = &self.pass else { return Ok(None) };
         let b = &*self.backend;
-        let found = match (pass.motion(index), pass.features(index)) {
-            (Some(motion), _) => motion.forward.clone(),
-            (None, Some(features)) => self.net.probe(b, features, pass.frames, estimation)?,
-            (None, None) => {
-                let anew = self.net.begin_on(b, clip()?)?;
-                let features = self.net.features_from(b, anew, index, estimation)?;
-                self.net.probe(b, &features, pass.frames, estimation)?
-            }
+        let found = match self.pass.as_ref().and_then(|pass| pass.motion(index)) {
+            Some(motion) => motion.forward.clone(),
+            None => match self.compared(index, estimation, clip)? {
+                Some((now, next)) => b.match_frames(&now, &next, estimation)?,
+                None => return Ok(None),
+            },
         };
         let stage = self.net.stage_names().nth(index).unwrap_or_default();
         let maps = read_maps(b, stage, estimation.radius(), &found).await?;
         Ok(Some((maps, found)))
+    }
+
+    /// What a stage that has run compares, or what a probe of it does. A stage without a module that the pass has left
+    /// behind runs again for that, over the clip.
+    fn compared(
+        &self,
+        index: usize,
+        estimation: &Estimation,
+        clip: impl FnOnce() -> Result<B::Tensor>,
+    ) -> Result<Option<(B::Tensor, B::Tensor)>> {
+        let Some(pass) = &self.pass else { return Ok(None) };
+        let b = &*self.backend;
+        if let Some(motion) = pass.motion(index) {
+            return Ok(Some(motion.compared.clone()));
+        }
+        let anew;
+        let features = match pass.features(index) {
+            Some(features) => features,
+            None => {
+                anew = self.net.features_from(b, self.net.begin_on(b, clip()?)?, index, estimation)?;
+                &anew
+            }
+        };
+        Ok(Some(self.net.probed(b, features, pass.frames)?))
+    }
+
+    /// The same on the host.
+    pub(super) async fn compared_here(
+        &self,
+        index: usize,
+        estimation: &Estimation,
+        clip: impl FnOnce() -> Result<B::Tensor>,
+    ) -> Result<Option<Compared>> {
+        let Some((now, next)) = self.compared(index, estimation, clip)? else { return Ok(None) };
+        Ok(Some((self.backend.read(&now).await?, self.backend.read(&next).await?)))
     }
 
     /// Scores of the clip, once the pass is through.

@@ -2,6 +2,19 @@
 
 export const $ = (id) => document.getElementById(id);
 
+const policy = globalThis.trustedTypes?.createPolicy('motionlens', {
+  createScriptURL(url) {
+    if (new URL(url, document.baseURI).origin === location.origin) return url;
+    throw new TypeError(`${url} is not of this site`);
+  },
+});
+
+// A script of this site, where the browser takes no other.
+export const script = (name) => {
+  const url = new URL(name, document.baseURI).href;
+  return policy?.createScriptURL(url) ?? url;
+};
+
 // element('p', {className: 'quiet'}, 'text', child…)
 export function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);

@@ -1,6 +1,8 @@
 // The worker, kept alive. In: requests. Out: the worker's messages, as events of the same names, plus
 // 'restarted' {message} when it had to be replaced. The messages are described in worker.js.
 
+import { script } from './dom.js';
+
 const SECONDS_OF_SILENCE = 30;
 
 export class Engine extends EventTarget {
@@ -18,7 +20,7 @@ export class Engine extends EventTarget {
 
   start() {
     this.#ready = false;
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+    this.#worker = new Worker(script('worker.js'), { type: 'module' });
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onmessageerror = () => this.#replace('An answer of the analysis could not be read.');
     this.#worker.onerror = (event) => {

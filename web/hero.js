@@ -1,8 +1,9 @@
 // The large picture: a frame with the displacement map over it. In: the clip's pictures. Out: which frame is shown.
 
 import { $, paint, seconds } from './dom.js';
+import { overlay } from './overlay.js';
 
-const MS_PER_FRAME = 350;
+const LEAST_MS = 40; // faster than that nobody sees frames
 
 export class Hero {
   #clip = null;
@@ -18,6 +19,7 @@ export class Hero {
     $('next').addEventListener('click', () => this.step(1));
     $('play').addEventListener('click', () => (this.#playing ? this.pause() : this.play()));
     $('opacity').addEventListener('input', () => this.fade());
+    $('view').addEventListener('change', () => this.show(this.frame));
   }
 
   setClip(clip, frame = 0) {
@@ -41,12 +43,17 @@ export class Hero {
     const { frames, times } = this.#clip;
     this.frame = Math.min(Math.max(frame, 0), frames.length - 1);
     paint($('frame'), frames[this.frame]);
-    const map = this.#maps?.displacement[this.frame];
+    const kind = $('view').value;
+    const map = overlay($('overlay'), this.#maps, this.frame, kind);
     $('overlay').hidden = !map;
-    if (map) paint($('overlay'), map);
     const position = `frame ${this.frame + 1} of ${frames.length}, at ${seconds(times[this.frame])}`;
     $('frame').setAttribute('aria-label', position);
-    $('overlay').setAttribute('aria-label', `displacement from frame ${this.frame + 1} to ${this.frame + 2}`);
+    if (map) {
+      const pair = `from frame ${this.frame + 1} to ${this.frame + 2}`;
+      $('overlay').setAttribute('aria-label', kind === 'confidence'
+        ? `confidence ${pair}`
+        : `displacement ${pair}: ${this.#maps.words[this.frame]}`);
+    }
     $('frame-text').textContent = `${this.frame + 1} / ${frames.length} · ${seconds(times[this.frame])}`;
     $('scrubber').value = this.frame;
     $('scrubber').setAttribute('aria-valuetext', position);
@@ -58,13 +65,18 @@ export class Hero {
     this.show(this.frame + by);
   }
 
+  // As fast as it was filmed.
   play() {
-    this.#playing = setInterval(() => this.show((this.frame + 1) % this.#clip.frames.length), MS_PER_FRAME);
+    const next = () => {
+      this.show((this.frame + 1) % this.#clip.frames.length);
+      this.#playing = setTimeout(next, stays(this.#clip.times, this.frame));
+    };
+    this.#playing = setTimeout(next, stays(this.#clip.times, this.frame));
     this.#label();
   }
 
   pause() {
-    clearInterval(this.#playing);
+    clearTimeout(this.#playing);
     this.#playing = 0;
     this.#label();
   }
@@ -80,4 +92,10 @@ export class Hero {
     $('overlay').style.opacity = Number($('opacity').value) / 100;
     $('opacity').setAttribute('aria-valuetext', `${$('opacity').value} %`);
   }
+}
+
+// How long a frame stays, in milliseconds: until the next one, the last as long as the one before it.
+export function stays(times, frame) {
+  const from = Math.max(Math.min(frame, times.length - 2), 0);
+  return Math.max(1000 * ((times[from + 1] ?? 0) - times[from]), LEAST_MS);
 }

@@ -6,7 +6,9 @@ import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
 import { Hero } from './hero.js';
+import { keepForLater } from './offline.js';
 import { Point } from './point.js';
+import { download, film, picture } from './save.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
 import { VideoFrames } from './video-frames.js';
@@ -43,6 +45,7 @@ let stage = '';        // whose maps are shown, or asked for
 let settings = {};     // of the estimation, chosen by the user
 let sent = settings;   // known to the worker
 let asked = 0;         // id of the question about a point
+let saving = 0;        // id of the request for a file
 let loading = 0;       // id of the request for a model
 let model = null;      // {backbone, …}: the one that answers
 let link = linked();   // what the address asked for, until it is shown
@@ -187,6 +190,12 @@ engine.addEventListener('model', ({ detail: { id, info } }) => {
   if (settings !== sent && work?.type === 'open') openVideo(live); // opened before it was known what the link asks
 });
 
+engine.addEventListener('model', ({ detail: { files = [] } }) => {
+  // Not a second time: by then whatever is fetched is kept.
+  const clips = demos.then((all) => all.map(({ url }) => new URL(url, document.baseURI).href));
+  clips.then((urls) => keepForLater([...files, ...urls])).then((kept) => { $('offline').hidden = !kept; }, () => {});
+}, { once: true });
+
 engine.addEventListener('progress', ({ detail: { id, text } }) => {
   if (id === loading) $('model-name').textContent = text;
 });
@@ -226,12 +235,35 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
 });
 
 engine.addEventListener('saved', ({ detail: { files } }) => {
-  for (const { name, mime, bytes } of files) {
-    const url = URL.createObjectURL(new Blob([bytes], { type: mime }));
-    Object.assign(document.createElement('a'), { href: url, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  }
+  for (const { name, mime, bytes } of files) download(new Blob([bytes], { type: mime }), name);
 });
+
+engine.addEventListener('error', ({ detail: { id, message } }) => {
+  if (id === saving) $('save-note').textContent = message;
+});
+
+// What is shown, as a file: drawn here, or written by the worker, which has the numbers.
+async function save(what) {
+  $('save-note').textContent = '';
+  if (!['png', 'webm'].includes(what)) {
+    if (shown !== live) openAgain();
+    saving = engine.request({ type: 'save', what, stage });
+    return;
+  }
+  const { name, clip, maps, scores } = shown;
+  const view = { name, clip, maps: maps[stage] ?? Object.values(maps)[0], scores, frame: hero.frame, kind: $('view').value, opacity: $('opacity').value / 100, wheel: $('wheel') };
+  const file = name.replace(/\.\w+$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '-');
+  try {
+    if (what === 'png') return download(await picture(view), `${file}.png`);
+    const { blob, extension } = await film(view, (frame, length) => {
+      $('save-note').textContent = `Recording, pair ${frame + 1} of ${length}`;
+    });
+    $('save-note').textContent = '';
+    download(blob, `${file}.${extension}`);
+  } catch (error) {
+    $('save-note').textContent = error.message;
+  }
+}
 
 // Put the page back to what it last showed in full.
 function stopWork() {
@@ -396,6 +428,7 @@ function writeLink(now = false) {
     stage: stage === model.default_stage ? '' : stage,
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
+    view: $('view').value === 'colours' ? '' : $('view').value,
     opacity: $('opacity').value === $('opacity').defaultValue ? '' : $('opacity').value,
     point: point.place,
   }, now === true);
@@ -427,7 +460,7 @@ $('share').addEventListener('click', async () => {
   say($('share').textContent);
   setTimeout(() => { $('share').textContent = 'Copy link'; }, 2000);
 });
-$('save').addEventListener('click', () => engine.request({ type: 'save-clip' }));
+$('save').addEventListener('click', ({ target: { value: what } }) => { if (what) save(what); });
 $('backend').addEventListener('change', ({ target }) => changeBackend(target.value));
 $('estimators').addEventListener('change', ({ target }) => changeSettings({ estimator: target.value }));
 
@@ -451,8 +484,10 @@ const place = new URL(`${query.get('model') ?? 'models/default'}/`, document.bas
 if (place.origin === location.origin) loadModel({ url: place.href });
 else modelFailed(`The page fetches models of its own site only, not ${place.href}: download its config.json and model.safetensors, and drop them here.`);
 hero.fade(within(link.opacity, 0, 100));
-showDemos(openDemo).then((demos) => {
-  const demo = demos.find(({ file }) => file === link.clip);
+if ([...$('view').options].some(({ value }) => value === link.view)) $('view').value = link.view;
+const demos = showDemos(openDemo);
+demos.then((all) => {
+  const demo = all.find(({ file }) => file === link.clip);
   if (demo) openDemo(demo);
   else if (link.clip) fail(`The link asks for the demo clip ${link.clip}, which is not here.`);
 });

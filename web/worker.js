@@ -29,20 +29,22 @@
 // {type: 'stage', id, stage}                          maps of this stage too (a probe where no module is trained)
 // {type: 'point', id, stage, pair, x, y, sigma, temperature, patch}   how one position of a stage that has run was searched for,
 //     under these settings where they are given, which the clip does not take over
-// {type: 'save-clip', id}
+// {type: 'save', id, what, stage}     'npz' | 'flo' | 'csv' | 'json': the maps of every stage with a module, and of this one;
+//     'clip': what the network got and gave
 // {type: 'cancel', id}                                stops request `id` before its next step
 //
 // ## Worker -> page
 // {type: 'ready', wheel: picture}                     the colour wheel for the legend, up = up
-// {type: 'model', id, info}      info: {backbone, frames, input_size, classes, parameters, labels: [text],
-//     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}
+// {type: 'model', id, info, files}      info: {backbone, frames, input_size, classes, parameters, labels: [text],
+//     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}; files: those of the
+//     site that the worker took
 // {type: 'progress', id, step, done, total, text, limit}   step: 'read' | 'decode' | 'network' | 'maps'
 // {type: 'clip', id, name, frames: [picture], times: [seconds], indices: [frame number in the video],
 //     source: {width, height, frames, codec, rotation, crop: {x, y, width, height}}, approximate, notes: [text]}
 //     frames are what the network sees: resized and cropped; crop is that part of the (upright) source in source
 //     pixels: show them with aspect ratio crop.width / crop.height. notes: sentences to show ("The file ends ...").
 // {type: 'maps', id, stage, trained, probe, grid: {width, height}, pairs,
-//     displacement: [picture per pair], confidence: [picture per pair],
+//     displacement: [picture per pair], confidence: [picture per pair], words: [where it moves, a sentence per pair],
 //     legend: {text, radius_cells, speed: {cells, input_px, source_px, source_px_across, source_px_down}},
 //     confidence_range: [min, max] of all pairs, confidence_ranges: [[min, max] per pair],
 //     numbers: {displacement: Float32Array [pairs, h, w, 2], confidence: Float32Array [pairs, h, w]}}
@@ -64,8 +66,9 @@
 // {type: 'need-video-element', id, reason}            WebCodecs cannot open it. The page loads the file in a <video>:
 //     it answers 'video-element', or shows `reason` as the error when <video> fails too.
 // {type: 'seek', id, times: [seconds]}                where the page seeks; it answers 'approximate-frames'
-// {type: 'saved', id, files: [{name, mime, bytes: Uint8Array}]}   clip.safetensors as `motionlens forward` reads it,
-//     results.safetensors as it writes them, results.json: which video, frames, times, settings, logits, top
+// {type: 'saved', id, files: [{name, mime, bytes: Uint8Array}]}   maps.npz, maps.csv, and a zip of .flo as `motionlens maps`
+//     writes them, motionlens.json; or clip.safetensors as `motionlens forward` reads it, results.safetensors as it writes
+//     them, results.json: which video, frames, times, settings, logits, top
 // {type: 'cancelled', id}
 // {type: 'error', id, message, fatal}                 one sentence to show; not fatal: go on with the next request
 // {type: 'done', id}             the last answer of every request that was neither cancelled nor ended by an error
@@ -175,7 +178,7 @@ const handlers = {
     const info = session.load_model(config, new Uint8Array(weights));
     loaded = { config, weights: new Uint8Array(weights) };
     await chooseBackend(id);
-    post({ type: 'model', id, info });
+    post({ type: 'model', id, info, files: performance.getEntriesByType('resource').map(({ name }) => name) });
   },
 
   async backend({ id, choice: chosen, reason = 'You chose it.', precision: wanted = precision }) {
@@ -235,9 +238,9 @@ const handlers = {
     post({ type: 'point', id, ...(await session.point(message)) });
   },
 
-  async 'save-clip'({ id }) {
+  async save({ id, what, stage }) {
     await finish(id);
-    const files = await session.save();
+    const files = await session.save(what, stage);
     post({ type: 'saved', id, files }, files.map(({ bytes }) => bytes.buffer));
   },
 };
@@ -248,7 +251,7 @@ async function again(message, error) {
   const { id, type } = message;
   await read(id, true);
   const clip = await session.clip(opened.name);
-  if (['stage', 'point', 'save-clip'].includes(type)) return handlers[type](message);
+  if (['stage', 'point', 'save'].includes(type)) return handlers[type](message);
   if (type === 'open') post({ type: 'clip', id, ...clip });
   await run(id);
 }

@@ -20,9 +20,10 @@ function maps(id, stage) {
     stage, trained: stage === 'stage3', probe: stage !== 'stage3', grid: { width: side, height: side }, pairs: 7,
     displacement: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
     confidence: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
+    words: Array.from({ length: 7 }, () => '6 % of the picture moves, in the left, to the right, by 1.0 cells on average.'),
     legend: { text: 'one scale for the clip', radius_cells: 7, speed: { cells: 3.25, input_px: 26, source_px: 62.4 } },
     confidence_range: [0.41, 0.99], confidence_ranges: Array.from({ length: 7 }, (_, t) => [0.41 + t / 100, 0.99]),
-    numbers: { displacement: new Float32Array(7 * side * side * 2), confidence: new Float32Array(7 * side * side) },
+    numbers: { displacement: new Float32Array(7 * side * side * 2).fill(0.2), confidence: new Float32Array(7 * side * side) },
   });
 }
 

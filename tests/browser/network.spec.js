@@ -1,10 +1,12 @@
 // Does a video become maps and actions, and are they those of the native program?
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { unzipSync } from 'fflate';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
 import {
-  BUILDS, choose, demo, demoFile, drop, expect, MODEL, NO_THREADS, replaceWorker, savedResults, sharedFiles, state, test, visit, watch, withCores,
+  arrays, BUILDS, choose, demo, demoFile, drop, expect, MODEL, motionlens, NO_THREADS, replaceWorker, save, savedResults, scratch, sharedFiles,
+  state, test, visit, watch, withCores,
 } from './support.js';
 
 const facts = (page) => page.locator('#facts').evaluate((list) =>
@@ -170,6 +172,64 @@ test('developers’ clips become results', async ({ page }) => {
     await state(page, 'result');
     console.log(`${basename(clip)}: ${(await scores(page))[0]}, ${await page.locator('#run-facts').textContent()}`);
   }
+});
+
+// From the same pixels: two decoders differ by a level or two, and a plain surface then matches elsewhere.
+test('saved maps are those of the native program, in pixels of the video', async ({ page }) => {
+  const wanted = ['car_drives_up.mp4', 'asl_yes.mkv', 'bird_flaps_square_vp9.webm'];
+  const real = sharedFiles('clips').filter((file) => wanted.includes(basename(file)));
+  await visit(page);
+  for (const clip of [demoFile, ...real]) {
+    await choose(page, clip);
+    await expect(page.locator('#clip-name')).toHaveText(basename(clip));
+    await state(page, 'result');
+    const found = arrays(await save(page, '.npz'));
+    const { native, facts: { estimation } } = await savedResults(page, MODEL, 'kernel');
+    const stages = Object.keys(native).filter((name) => name.startsWith('displacement.')).map((name) => name.split('.')[1]);
+    expect(Object.keys(found)).toEqual([...stages.flatMap((stage) => [`displacement.${stage}`, `confidence.${stage}`, `cell.${stage}`]), 'times']);
+    for (const stage of stages) {
+      const { shape: [, , , height, width], values } = native[`displacement.${stage}`];
+      const radius = (estimation.patch - 1) / 2;
+      const axis = (i) => Math.floor(i / (height * width)) % 2;
+      const expected = {
+        displacement: values.map((value, i) => value * radius * found[`cell.${stage}`][axis(i)]),
+        confidence: native[`confidence.${stage}`].values,
+      };
+      for (const [kind, values] of Object.entries(expected)) {
+        const saved = found[`${kind}.${stage}`];
+        expect(saved.length, kind).toBe(values.length);
+        const difference = values.reduce((most, value, i) => Math.max(most, Math.abs(value - saved[i])), 0);
+        console.log(`${basename(clip)} ${kind}.${stage}: largest difference ${difference.toExponential(1)}`);
+        expect(difference, kind).toBeLessThan(1e-3);
+      }
+    }
+  }
+  if (real.length === 0) console.log('skipped: no ../shared/data/clips, a demo clip alone was compared');
+});
+
+test('tables, flow files and facts are saved as the native program writes them', async ({ page }) => {
+  await visit(page);
+  await choose(page, demoFile);
+  await state(page, 'result');
+  const out = join(scratch, 'native-maps');
+  motionlens('maps', demoFile, '--model', MODEL, '--out', out, '--format', 'flo,csv', '--backend', 'cpu');
+  const flo = unzipSync(readFileSync(await save(page, '.flo')));
+  expect(Object.keys(flo).sort()).toEqual(readdirSync(out).filter((name) => name.endsWith('.flo')).sort());
+  for (const [name, bytes] of Object.entries(flo)) {
+    expect(Buffer.from(bytes.subarray(0, 12)).equals(readFileSync(join(out, name)).subarray(0, 12)), name).toBe(true);
+  }
+  const lines = (file) => readFileSync(file, 'utf8').trim().split('\n');
+  const [table, native] = [lines(await save(page, '.csv')), lines(join(out, 'maps.csv'))];
+  expect(table[0]).toBe(native[0]);
+  const places = (lines) => lines.map((line) => line.split(',').slice(0, 8).map((cell) => (Number.isNaN(Number(cell)) ? cell : Number(cell).toFixed(6))));
+  expect(places(table)).toEqual(places(native));
+  const json = JSON.parse(readFileSync(await save(page, '.json'), 'utf8'));
+  expect(json.top[0].label).toBe(await page.locator('#scores li span').first().textContent());
+  const [{ stage, displacement, confidence }] = json.stages;
+  const found = arrays(await save(page, '.npz'));
+  const [cells] = confidence.map((pair) => pair.length);
+  expect(confidence.flat().map(Math.fround)).toEqual([...found[`confidence.${stage}`]]);
+  expect(displacement[1].map(([dx]) => Math.fround(dx))).toEqual([...found[`displacement.${stage}`].slice(2 * cells, 3 * cells)]);
 });
 
 test('the comparison with the native program raises the alarm when it should', () => {

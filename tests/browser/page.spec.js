@@ -1,8 +1,10 @@
 // Does the page behave, whatever the network says? Here a made-up worker answers at once (fake-worker.js).
 
 import axe from 'axe-core';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { choose, demo, demoFile, demos, drop, expect, made, replaceWorker, state, test, visit, visitWithoutNetwork } from './support.js';
+import { choose, demo, demoFile, demos, drop, expect, made, replaceWorker, save, state, test, visit, visitWithoutNetwork } from './support.js';
 
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, 'small phone': { width: 360, height: 640 } };
 
@@ -99,7 +101,7 @@ test('frames play, step and are chosen in the strip', async ({ page }) => {
   await page.getByRole('button', { name: 'Pause' }).click();
   await page.locator('#strip tr:first-child button').nth(6).click();
   await expect(page.locator('#frame-text')).toHaveText(/^7 \/ 8/);
-  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', 'displacement from frame 7 to 8');
+  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', /^displacement from frame 7 to 8: 6 % of the picture moves, .* to the right/);
   await page.getByRole('button', { name: 'Next frame' }).click();
   await expect(page.locator('#overlay'), 'the last frame has no next one').toBeHidden();
   await page.getByRole('button', { name: 'Next frame' }).click();
@@ -158,6 +160,36 @@ test('settings are tried on a point, and kept when let go of', async ({ page }) 
   await expect(page.locator('#try-temperature-value')).toHaveText('0.0010');
 });
 
+test('the frame carries colours, arrows or confidence', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('notes.mp4'));
+  await state(page, 'result');
+  const shown = () => page.locator('#overlay').evaluate((canvas) => canvas.toDataURL());
+  const colours = await shown();
+  await page.getByLabel('What lies over the frame').selectOption('arrows');
+  const arrows = await shown();
+  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', /displacement from frame 1 to 2/);
+  await page.getByLabel('What lies over the frame').selectOption('confidence');
+  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', 'confidence from frame 1 to 2');
+  expect(new Set([colours, arrows, await shown()]).size).toBe(3);
+  await expect(page).toHaveURL(/view=confidence/);
+});
+
+test('a view is saved as a picture, a clip as a film of its own length', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('plain.mp4'));
+  await state(page, 'result');
+  const png = readFileSync(await save(page, 'Picture'));
+  expect(png.subarray(1, 4).toString()).toBe('PNG');
+  expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([Math.round((560 * 537.6) / 403.2) + 300, 560]);
+  const film = await save(page, 'Film');
+  // 7 pairs of a quarter of a second each.
+  const seconds = execFileSync('ffprobe', ['-v', 'error', '-select_streams', 'v', '-show_entries', 'packet=pts_time', '-of', 'csv=p=0', film]);
+  const times = seconds.toString().split('\n').map(parseFloat).filter(Number.isFinite);
+  expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(1.4);
+  expect(Math.max(...times) - Math.min(...times)).toBeLessThan(3);
+});
+
 test('the address shows again what is shown', async ({ page }) => {
   await visitWithoutNetwork(page);
   await page.selectOption('#demo-select', { label: demo.title });
@@ -166,9 +198,10 @@ test('the address shows again what is shown', async ({ page }) => {
   await page.locator('#stages input[value=stage4]').check();
   await page.locator('#scrubber').fill('2');
   await page.locator('#opacity').fill('30');
+  await page.getByLabel('What lies over the frame').selectOption('arrows');
   await page.getByRole('button', { name: 'Inspect a point' }).click();
   const file = basename(demoFile);
-  await expect(page).toHaveURL(new RegExp(`#clip=${file}&stage=stage4&estimator=soft&frame=3&opacity=30&point=7%2C7$`));
+  await expect(page).toHaveURL(new RegExp(`#clip=${file}&stage=stage4&estimator=soft&frame=3&view=arrows&opacity=30&point=7%2C7$`));
   const there = page.url();
   await page.goto('about:blank');
   await visitWithoutNetwork(page, there);

@@ -14,6 +14,7 @@ export default defineConfig({
   reporter: [['list'], ['json', { outputFile: 'results/results.json' }]],
   use: {
     viewport: { width: 1280, height: 800 },
+    serviceWorkers: 'block', // they would answer in place of a test's routes; offline.spec.js lets them in
     launchOptions: {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       args: QUIET,

@@ -1,6 +1,7 @@
 // What the browser tests share: a page that is watched, videos to give it, and the native program to compare with.
 
 import { test as base, expect } from '@playwright/test';
+import { unzipSync } from 'fflate';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,7 +29,8 @@ export const test = base.extend({
 export function watch(page) {
   const complaints = [];
   page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+    const blocked = message.text() === 'Service Worker registration blocked by Playwright'; // as its settings ask
+    if (['error', 'warning'].includes(message.type()) && !blocked) complaints.push(`${message.type()}: ${message.text()}`);
   });
   page.on('pageerror', (error) => complaints.push(`exception: ${error.message}`));
   page.on('request', (request) => {
@@ -147,8 +149,8 @@ export async function savedResults(page, model, estimator) {
     files[download.suggestedFilename()] = path;
     if (Object.keys(files).length === 3) resolve();
   }));
-  await page.locator('#details').evaluate((details) => { details.open = true; });
-  await page.click('#save');
+  await page.locator('#save').evaluate((details) => { details.open = true; });
+  await page.getByRole('button', { name: '.safetensors' }).click();
   await saved;
   page.removeAllListeners('download');
   const out = join(scratch, `native-${estimator}.safetensors`);
@@ -159,6 +161,23 @@ export async function savedResults(page, model, estimator) {
     clip: tensors(files['clip.safetensors']),
     facts: JSON.parse(readFileSync(files['results.json'], 'utf8')),
   };
+}
+
+// Save something that is shown: the path of the file.
+export async function save(page, button) {
+  await page.locator('#save').evaluate((details) => { details.open = true; });
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: button, exact: true }).click()]);
+  const path = join(scratch, download.suggestedFilename());
+  await download.saveAs(path);
+  return path;
+}
+
+// Names and numbers of a NumPy archive of f32.
+export function arrays(file) {
+  return Object.fromEntries(Object.entries(unzipSync(readFileSync(file))).map(([name, npy]) => {
+    const start = 10 + new DataView(npy.buffer, npy.byteOffset).getUint16(8, true);
+    return [name.replace('.npy', ''), new Float32Array(npy.slice(start).buffer)];
+  }));
 }
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array, I64: BigInt64Array, U8: Uint8Array };

@@ -4,9 +4,9 @@
 //! error, exit code 0 only on success.
 
 mod commands;
-mod export;
 mod model;
 mod output;
+mod pictures;
 mod progress;
 mod source;
 

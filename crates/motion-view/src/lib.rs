@@ -2,9 +2,11 @@
 //!
 //! In the order of the data: [`scale`] finds the one length that a clip is drawn with, [`wheel`] turns
 //! displacements into colours and [`heat`] confidences, [`overlay`] enlarges a map and lays it over its frame,
-//! `figure` (feature `figure`, on by default) sets everything as the paper's Fig. 6 does.
+//! [`describe()`] says in words where it moves, `figure` (feature `figure`, on by default) sets everything as the
+//! paper's Fig. 6 does.
 //! No GPU, no browser, no files.
 
+pub mod describe;
 mod error;
 #[cfg(feature = "figure")]
 pub mod figure;
@@ -16,6 +18,7 @@ pub mod scale;
 mod text;
 pub mod wheel;
 
+pub use describe::describe;
 pub use error::{Error, Result};
 pub use picture::Picture;
 pub use scale::{Scale, clip_scale};

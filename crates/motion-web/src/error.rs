@@ -85,6 +85,9 @@ pub enum Error {
     /// Something about the pictures of maps.
     #[error("{0}")]
     View(#[from] motion_view::Error),
+    /// A file of maps could not be put together.
+    #[error("{0}")]
+    Export(#[from] motion_export::Error),
     /// A value that the estimation cannot work with.
     #[error("This setting does not work: {0}.")]
     Settings(String),

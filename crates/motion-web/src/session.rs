@@ -5,6 +5,7 @@
 //! `scores`. `maps` can be asked for at any stage that has run.
 
 mod card;
+mod export;
 mod pictures;
 mod point;
 mod runner;
@@ -14,12 +15,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use motion_clip::{Preprocess, Sampling};
+use motion_export::{Found, Stage};
 use motion_net::config::{self, Config};
 use motion_net::gpu::{Precision, Timed};
 use motion_net::{
     Backend, CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, StageMaps, Step, Weights,
 };
-use motion_view::{Picture, heat, wheel};
+use motion_view::{Picture, describe, heat, wheel};
 use wasm_bindgen::prelude::*;
 
 use crate::blob::BlobReader;
@@ -29,6 +31,7 @@ use crate::orientation::Orientation;
 use crate::schedule::Schedule;
 use crate::{Error, Result};
 use card::Card;
+use export::{Action, Maps, Shown};
 use pictures::{Colours, Pictures};
 use runner::{Compared, Probe, Runner, Saved};
 use shot::{Shot, View};
@@ -611,6 +614,9 @@ impl Session {
         );
         let trained = on!(model, runner => runner.has_motion(index));
         let range = heat::range(&maps.confidence).unwrap_or_default();
+        let size = 2 * width * height;
+        let words = maps.displacement.chunks(size).map(|map| describe(map, maps.grid, maps.radius));
+        let words: Vec<String> = words.collect();
         Ok(object([
             ("stage", stage.into()),
             ("trained", trained.into()),
@@ -619,6 +625,7 @@ impl Session {
             ("pairs", maps.pairs.into()),
             ("displacement", array(pictures.displacement)),
             ("confidence", array(pictures.confidence)),
+            ("words", texts(words)),
             (
                 "legend",
                 object([
@@ -671,8 +678,7 @@ impl Session {
     pub async fn scores(&mut self) -> Result<JsValue> {
         let logits = self.logits().await?;
         let model = self.model()?;
-        let top = top(&logits, TOP).into_iter().map(|(class, probability)| {
-            let label = model.config().id2label.get(&class).map_or("", String::as_str);
+        let top = model.top(&logits).into_iter().map(|Action { label, probability }| {
             object([("label", label.into()), ("probability", probability.into())])
         });
         let Log { ran, times } = &self.log;
@@ -712,11 +718,72 @@ impl Session {
         ]))
     }
 
-    /// The 'saved' message's files: the clip as `motionlens forward` reads it, and the results as it writes them.
+    /// The 'saved' message's files: the maps of every stage with a module, and of the one that is shown, in another
+    /// program's format (`npz`, `flo`, `csv`), or with everything else that is shown (`json`); or the clip as `motionlens
+    /// forward` reads it and the results as it writes them (`clip`).
     ///
     /// # Errors
-    /// Without a clip that ran to its end.
-    pub async fn save(&mut self) -> Result<JsValue> {
+    /// Without a clip that ran to its end, and for anything else that is asked for.
+    pub async fn save(&mut self, what: String, shown: String) -> Result<JsValue> {
+        if what == "clip" {
+            return self.save_clip().await;
+        }
+        let logits = self.logits().await?;
+        let found = self.found(&shown).await?;
+        if what == "json" {
+            let json = serde_json::to_string(&self.shown(logits, found)?).map_err(std::io::Error::other)?;
+            return Ok(array([file("motionlens.json", "application/json", json.as_bytes())]));
+        }
+        let (name, mime, bytes) = export::file(&what, &found)?;
+        Ok(array([file(name, mime, &bytes)]))
+    }
+}
+
+impl Session {
+    /// Maps of every stage with a module, and of the one that is shown.
+    async fn found(&mut self, shown: &str) -> Result<Found> {
+        let model = self.model()?;
+        let shown = model.cpu.net.stage_index(shown)?;
+        let count = model.cpu.net.stage_names().count();
+        let mut stages = Vec::new();
+        for index in 0..count {
+            let model = self.model()?;
+            let trained = on!(model, runner => runner.has_motion(index));
+            if trained || index == shown {
+                let (maps, ..) = self.stage_maps(index).await?;
+                stages.push(Stage { maps, probe: !trained });
+            }
+        }
+        let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        let [width, height] = shot.source;
+        Ok(Found {
+            size: shot.source,
+            geometry: model.preprocess().geometry(width, height),
+            frames: shot.indices.clone(),
+            times: shot.times.clone(),
+            stages,
+        })
+    }
+
+    fn shown(&self, logits: Vec<f32>, found: Found) -> Result<Shown<'_>> {
+        let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        Ok(Shown {
+            video: &shot.name,
+            approximate: shot.approximate,
+            backbone: &model.name,
+            backend: on!(model, runner => runner.backend.name()),
+            estimation: model.estimation,
+            top: model.top(&logits),
+            logits,
+            maps: Maps::of(found),
+        })
+    }
+
+    async fn save_clip(&mut self) -> Result<JsValue> {
         let (clip, logits, saved) = loop {
             match self.results().await {
                 Err(error) => {
@@ -748,11 +815,6 @@ impl Session {
         let clip_file = Weights::new(one).to_safetensors(false)?;
         let result_file = Weights::new(results).to_safetensors(false)?;
         let estimation = &model.estimation;
-        let labels = &model.config().id2label;
-        let top: Vec<_> = top(&logits, TOP)
-            .into_iter()
-            .map(|(class, probability)| serde_json::json!({ "label": labels.get(&class), "probability": probability }))
-            .collect();
         let facts = serde_json::json!({
             "video": shot.name,
             "backbone": model.name,
@@ -761,7 +823,7 @@ impl Session {
             "times": shot.times,
             "estimation": estimation,
             "logits": logits,
-            "top": top,
+            "top": model.top(&logits),
         });
         Ok(array([
             file("clip.safetensors", "application/octet-stream", &clip_file),
@@ -769,9 +831,7 @@ impl Session {
             file("results.json", "application/json", facts.to_string().as_bytes()),
         ]))
     }
-}
 
-impl Session {
     fn model(&self) -> Result<&Model> {
         self.model.as_ref().ok_or(Error::Order("Load a model before a video."))
     }
@@ -995,6 +1055,13 @@ fn model_of(model: &mut Option<Model>) -> Result<&mut Model> {
 impl Model {
     fn config(&self) -> &Config {
         self.cpu.net.config()
+    }
+
+    /// The likeliest actions, best first.
+    fn top(&self, logits: &[f32]) -> Vec<Action<'_>> {
+        let label = |class| self.config().id2label.get(&class).map_or("", String::as_str);
+        let found = top(logits, TOP).into_iter();
+        found.map(|(class, probability)| Action { label: label(class), probability }).collect()
     }
 
     /// Numbers as normalised clips `[N, T, H, W, 3]`.

@@ -11,9 +11,11 @@ use motion_clip::{Frame, sample};
 use motion_net::{Backend, Estimation, Estimator, StageMaps};
 use serde::{Deserialize, Serialize};
 
-use crate::export::{Found, Resolution, Stage, csv, flo, npz, pictures};
+use motion_export::{Found, Resolution, Stage, csv, flo, npz};
+
 use crate::model::{EstimationArgs, Model, ModelArgs, with_model};
 use crate::output;
+use crate::pictures;
 use crate::progress::Progress;
 use crate::source::{Source, SourceArgs};
 
@@ -66,7 +68,7 @@ pub(crate) struct Maps {
     every_frame: bool,
     /// For which places .flo and .npz hold values
     #[arg(long, value_enum, default_value_t)]
-    size: Resolution,
+    size: Size,
     #[command(flatten)]
     source: SourceArgs,
     /// Replace files in the folder that an earlier run did not write
@@ -89,6 +91,25 @@ enum Format {
     Csv,
     /// A moving picture
     Gif,
+}
+
+/// For which places values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Size {
+    /// The map's own grid
+    #[default]
+    Grid,
+    /// Every pixel of the source frame; unknown where the network's centre crop does not reach
+    Frame,
+}
+
+impl From<Size> for Resolution {
+    fn from(size: Size) -> Self {
+        match size {
+            Size::Grid => Self::Grid,
+            Size::Frame => Self::Frame,
+        }
+    }
 }
 
 /// T frames for one run of the network, and which of its T - 1 pairs are wanted.
@@ -131,7 +152,7 @@ impl Maps {
     pub(crate) fn run(&self) -> Result<()> {
         let formats: BTreeSet<Format> = self.format.iter().copied().collect();
         ensure!(
-            self.size == Resolution::Grid || !formats.contains(&Format::Csv),
+            self.size == Size::Grid || !formats.contains(&Format::Csv),
             "--format csv is for the map's own grid (a line for every pixel would be gigabytes); leave out --size frame"
         );
         with_model!(&self.model, |model| self.on(&formats, &model))
@@ -249,9 +270,11 @@ impl Maps {
             match format {
                 Format::Npz => {
                     let path = folder.join(NPZ);
-                    output::write_atomically(&path, |file| npz::write(file, found, self.size))?;
+                    output::write_atomically(&path, |file| Ok(npz::write(file, found, self.size.into())?))?;
                 }
-                Format::Csv => output::write_atomically(&folder.join(CSV), |file| csv::write(file, found))?,
+                Format::Csv => {
+                    output::write_atomically(&folder.join(CSV), |file| Ok(csv::write(file, found)?))?
+                }
                 Format::Flo => self.write_flo(&folder, found)?,
                 Format::Png => pictures::write_png(&folder, found, &views, &words)?,
                 Format::Gif => pictures::write_gif(&folder, found, &views, &words)?,
@@ -270,13 +293,14 @@ impl Maps {
 
     fn write_flo(&self, folder: &Path, found: &Found) -> Result<()> {
         let pairs = found.times.len() - 1;
+        let size = self.size.into();
         let progress = Progress::bar(found.stages.len() * pairs, "writing .flo");
         for stage in &found.stages {
-            let [width, _] = found.shape(stage, self.size);
+            let [width, _] = found.shape(stage, size);
             for pair in 0..pairs {
-                let field = found.field(stage, pair, self.size);
-                let path = folder.join(flo_name(stage, pair));
-                output::write_atomically(&path, |file| flo::write(file, width, &field.displacement))?;
+                let field = found.field(stage, pair, size);
+                let path = folder.join(flo::name(stage, pair));
+                output::write_atomically(&path, |file| Ok(flo::write(file, width, &field.displacement)?))?;
                 progress.inc();
             }
         }
@@ -286,10 +310,6 @@ impl Maps {
 
 const NPZ: &str = "maps.npz";
 const CSV: &str = "maps.csv";
-
-fn flo_name(stage: &Stage, pair: usize) -> String {
-    format!("displacement.{}.{pair:04}.flo", stage.maps.stage)
-}
 
 /// Names of the files that a run writes, [`MANIFEST`] apart.
 fn files(formats: &BTreeSet<Format>, found: &Found) -> Vec<String> {
@@ -302,7 +322,7 @@ fn files(formats: &BTreeSet<Format>, found: &Found) -> Vec<String> {
             Format::Gif => names.extend(pictures::gif_names(found)),
             Format::Flo => {
                 for stage in &found.stages {
-                    names.extend((0..stage.maps.pairs).map(|pair| flo_name(stage, pair)));
+                    names.extend((0..stage.maps.pairs).map(|pair| flo::name(stage, pair)));
                 }
             }
         }

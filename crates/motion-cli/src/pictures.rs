@@ -14,7 +14,8 @@ use motion_view::figure::{Figure, Maps, figure, legend, strip};
 use motion_view::overlay::{Enlarge, enlarge, lengths, mask, overlay};
 use motion_view::{Picture, Scale, clip_scale, wheel};
 
-use super::{Found, Resolution, Stage};
+use motion_export::{Found, Resolution, Stage};
+
 use crate::output::write_atomically;
 use crate::progress::Progress;
 

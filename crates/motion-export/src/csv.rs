@@ -6,18 +6,16 @@
 
 use std::io::Write;
 
-use anyhow::Result;
-
-use super::{Found, Resolution};
+use crate::{Found, Resolution, Result};
 
 /// The first line.
-pub(crate) const HEADER: &str = "stage,pair,time_from,time_to,row,column,x,y,dx,dy,confidence,argmax";
+pub const HEADER: &str = "stage,pair,time_from,time_to,row,column,x,y,dx,dy,confidence,argmax";
 
 /// Writes the table.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(crate) fn write(file: &mut impl Write, found: &Found) -> Result<()> {
+pub fn write(file: &mut impl Write, found: &Found) -> Result<()> {
     writeln!(file, "{HEADER}")?;
     for stage in &found.stages {
         let [rows, columns] = stage.maps.grid;
@@ -51,7 +49,7 @@ mod tests {
     #[test]
     fn a_line_for_each_cell() {
         let mut file = Vec::new();
-        write(&mut file, &crate::export::tests::found()).unwrap();
+        write(&mut file, &crate::tests::found()).unwrap();
         let text = String::from_utf8(file).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 1 + 2 * 4);

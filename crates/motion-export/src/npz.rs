@@ -1,13 +1,11 @@
 //! NumPy's `.npz`: a zip of `.npy` arrays. In: maps. Out: `displacement.<stage>` `[T-1, 2, h, w]`,
 //! `confidence.<stage>` `[T-1, 1, h, w]`, `cell.<stage>` `[2]` and `times` `[T]`, all f32.
 
-use std::io::{Seek, Write};
+use std::io::Write;
 
-use anyhow::{Result, ensure};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+use rawzip::ZipArchiveWriter;
 
-use super::{Found, Resolution};
+use crate::{Error, Found, Resolution, Result, file};
 
 /// More than this is not written in one file.
 const MAX_BYTES: u64 = 8 << 30;
@@ -16,58 +14,40 @@ const MAX_BYTES: u64 = 8 << 30;
 ///
 /// # Errors
 /// When the file would be too large or cannot be written.
-pub(crate) fn write(file: impl Write + Seek, found: &Found, resolution: Resolution) -> Result<()> {
+pub fn write(to: impl Write, found: &Found, resolution: Resolution) -> Result<()> {
     let bytes = |[w, h]: [usize; 2], pairs: usize| 12 * (w * h * pairs) as u64;
     let all: u64 = found.stages.iter().map(|s| bytes(found.shape(s, resolution), s.maps.pairs)).sum();
-    ensure!(
-        all <= MAX_BYTES,
-        "maps.npz would have {} GB, expected at most {}; use --format flo, --size grid or a shorter video",
-        all >> 30,
-        MAX_BYTES >> 30
-    );
-    let mut archive = Archive { zip: ZipWriter::new(file) };
+    if all > MAX_BYTES {
+        return Err(Error::TooLarge { gigabytes: all >> 30, limit: MAX_BYTES >> 30 });
+    }
+    let mut archive = ZipArchiveWriter::new(to);
+    let mut array = |name: &str, shape: &[usize], parts: &mut dyn Iterator<Item = Vec<f32>>| {
+        file(&mut archive, &format!("{name}.npy"), |file| {
+            file.write_all(&header(shape))?;
+            for values in parts {
+                let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+                file.write_all(&bytes)?;
+            }
+            Ok(())
+        })
+    };
     for stage in &found.stages {
         let (name, pairs) = (&stage.maps.stage, stage.maps.pairs);
         let [width, height] = found.shape(stage, resolution);
-        archive.begin(&format!("displacement.{name}"), &[pairs, 2, height, width])?;
-        for pair in 0..pairs {
+        let mut displacement = (0..pairs).map(|pair| {
             let field = found.field(stage, pair, resolution);
-            for axis in 0..2 {
-                archive.values(field.displacement.iter().map(|d| d[axis]))?;
-            }
-        }
-        archive.begin(&format!("confidence.{name}"), &[pairs, 1, height, width])?;
-        for pair in 0..pairs {
-            archive.values(found.field(stage, pair, resolution).confidence.into_iter())?;
-        }
-        archive.begin(&format!("cell.{name}"), &[2])?;
-        archive.values(found.cell(stage, resolution).into_iter())?;
+            [0, 1].into_iter().flat_map(|axis| field.displacement.iter().map(move |d| d[axis])).collect()
+        });
+        array(&format!("displacement.{name}"), &[pairs, 2, height, width], &mut displacement)?;
+        let mut confidence = (0..pairs).map(|pair| found.field(stage, pair, resolution).confidence);
+        array(&format!("confidence.{name}"), &[pairs, 1, height, width], &mut confidence)?;
+        let cell = found.cell(stage, resolution).to_vec();
+        array(&format!("cell.{name}"), &[2], &mut std::iter::once(cell))?;
     }
-    archive.begin("times", &[found.times.len()])?;
-    archive.values(found.times.iter().map(|&time| time as f32))?;
-    archive.zip.finish()?;
+    let times = found.times.iter().map(|&time| time as f32).collect();
+    array("times", &[found.times.len()], &mut std::iter::once(times))?;
+    archive.finish()?;
     Ok(())
-}
-
-struct Archive<W: Write + Seek> {
-    zip: ZipWriter<W>,
-}
-
-impl<W: Write + Seek> Archive<W> {
-    fn begin(&mut self, name: &str, shape: &[usize]) -> Result<()> {
-        // Fixed options (no clock): the same maps give the same bytes.
-        let options =
-            SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(true);
-        self.zip.start_file(format!("{name}.npy"), options)?;
-        self.zip.write_all(&header(shape))?;
-        Ok(())
-    }
-
-    fn values(&mut self, values: impl Iterator<Item = f32>) -> Result<()> {
-        let bytes: Vec<u8> = values.flat_map(f32::to_le_bytes).collect();
-        self.zip.write_all(&bytes)?;
-        Ok(())
-    }
 }
 
 /// The beginning of a `.npy` file, format 1.0: magic, version, length, a Python dictionary padded to 64 bytes.
@@ -90,7 +70,7 @@ mod tests {
     #[test]
     fn arrays_come_back() {
         let mut file = Cursor::new(Vec::new());
-        write(&mut file, &crate::export::tests::found(), Resolution::Grid).unwrap();
+        write(&mut file, &crate::tests::found(), Resolution::Grid).unwrap();
         let mut zip = zip::ZipArchive::new(file).unwrap();
         let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
         assert_eq!(names, ["displacement.res3.npy", "confidence.res3.npy", "cell.res3.npy", "times.npy"]);

@@ -1,60 +1,66 @@
-//! Maps ready to be written. In: what the network read out, pair by pair. Out: displacement in pixels of the source
-//! frame, at the map's own grid or for every pixel of the frame.
+//! Maps as files. In: what the network read out, pair by pair. Out: displacement in pixels of the source frame, at the
+//! map's own grid or for every pixel of the frame, in other programs' formats.
 
-pub(crate) mod csv;
-pub(crate) mod flo;
-pub(crate) mod npz;
-pub(crate) mod pictures;
+pub mod csv;
+pub mod flo;
+pub mod npz;
+
+mod error;
+
+pub use error::{Error, Result};
+
+use std::io::Write;
 
 use motion_clip::Geometry;
 use motion_net::StageMaps;
+use rawzip::ZipArchiveWriter;
 
-/// Everything that one run of `maps` found.
+/// Everything that was found in a clip.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// Width and height of the source frame.
-    pub(crate) size: [usize; 2],
+    pub size: [usize; 2],
     /// How source, input and grid lie over each other.
-    pub(crate) geometry: Geometry,
+    pub geometry: Geometry,
     /// Numbers of the frames in the source.
-    pub(crate) frames: Vec<usize>,
+    pub frames: Vec<usize>,
     /// When they are shown, in seconds. Pair p goes from frame p to frame p + 1.
-    pub(crate) times: Vec<f64>,
+    pub times: Vec<f64>,
     /// One entry per stage.
-    pub(crate) stages: Vec<Stage>,
+    pub stages: Vec<Stage>,
 }
 
 /// The maps of one stage.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub struct Stage {
     /// Displacement, confidence and argmax of every pair.
-    pub(crate) maps: StageMaps,
+    pub maps: StageMaps,
     /// No module is trained for this stage: its own features were compared.
-    pub(crate) probe: bool,
+    pub probe: bool,
 }
 
 /// For which places values are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub(crate) enum Resolution {
-    /// The map's own grid
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resolution {
+    /// The map's own grid.
     #[default]
     Grid,
-    /// Every pixel of the source frame; unknown where the network's centre crop does not reach
+    /// Every pixel of the source frame; unknown where the network's centre crop does not reach.
     Frame,
 }
 
 /// The values of one pair, row by row.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Field {
+pub struct Field {
     /// (dx, dy) of each place in pixels of the source frame; NaN where unknown.
-    pub(crate) displacement: Vec<[f32; 2]>,
+    pub displacement: Vec<[f32; 2]>,
     /// Largest correlation of each place; NaN where unknown.
-    pub(crate) confidence: Vec<f32>,
+    pub confidence: Vec<f32>,
 }
 
 impl Found {
     /// Width and height of what is written for a stage.
-    pub(crate) fn shape(&self, stage: &Stage, resolution: Resolution) -> [usize; 2] {
+    pub fn shape(&self, stage: &Stage, resolution: Resolution) -> [usize; 2] {
         match resolution {
             Resolution::Grid => [stage.maps.grid[1], stage.maps.grid[0]],
             Resolution::Frame => self.size,
@@ -62,7 +68,7 @@ impl Found {
     }
 
     /// Width and height of a place in pixels of the source frame.
-    pub(crate) fn cell(&self, stage: &Stage, resolution: Resolution) -> [f32; 2] {
+    pub fn cell(&self, stage: &Stage, resolution: Resolution) -> [f32; 2] {
         match resolution {
             Resolution::Grid => self.geometry.cell(stage.maps.grid[1], stage.maps.grid[0]),
             Resolution::Frame => [1.0, 1.0],
@@ -70,7 +76,7 @@ impl Found {
     }
 
     /// The values of one pair.
-    pub(crate) fn field(&self, stage: &Stage, pair: usize, resolution: Resolution) -> Field {
+    pub fn field(&self, stage: &Stage, pair: usize, resolution: Resolution) -> Field {
         let [cell_w, cell_h] = self.cell(stage, Resolution::Grid);
         let cells = stage.maps.cells(pair);
         let displacement = cells.as_chunks().0.iter().map(|&[dx, dy]| [dx * cell_w, dy * cell_h]).collect();
@@ -115,6 +121,20 @@ impl Found {
         }
         out
     }
+}
+
+/// Puts one file into an archive, as it is and without a date: the same maps give the same bytes.
+fn file<W: Write>(
+    archive: &mut ZipArchiveWriter<W>,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let (mut entry, config) = archive.new_file(name).start()?;
+    let mut writer = config.wrap(&mut entry);
+    write(&mut writer)?;
+    let (_, written) = writer.finish()?;
+    entry.finish(written)?;
+    Ok(())
 }
 
 /// The two cells whose centres a place lies between, and how far it is towards the second; None outside the map.

@@ -1,0 +1,49 @@
+// What lies over a frame: displacement as colours or as arrows (which need no colour vision), or confidence. In: maps, a
+// pair, a kind. Out: a canvas.
+
+import { paint } from './dom.js';
+
+const SIDE = 896;        // of the arrows' canvas, in pixels
+const ACROSS = 28;       // arrows at most; of a finer map each stands for the cell in its middle
+const LEAST_CELLS = 0.5; // what goes less far lies still
+
+// Whether there is a map.
+export function overlay(canvas, maps, frame, kind) {
+  if (!maps || frame >= maps.pairs) return false;
+  canvas.classList.toggle('smooth', kind === 'arrows');
+  if (kind === 'arrows') arrows(canvas, maps, frame);
+  else paint(canvas, maps[kind === 'confidence' ? 'confidence' : 'displacement'][frame]);
+  return true;
+}
+
+// Each from where something is to where it is in the next frame, in the map's own measure.
+function arrows(canvas, { grid: { width, height }, legend, numbers }, frame) {
+  canvas.width = SIDE;
+  canvas.height = SIDE;
+  const context = canvas.getContext('2d');
+  const every = Math.ceil(Math.max(width, height) / ACROSS);
+  const [across, down] = [SIDE / width, SIDE / height];
+  context.lineCap = context.lineJoin = 'round';
+  const path = new Path2D();
+  for (let y = Math.floor(every / 2); y < height; y += every) {
+    for (let x = Math.floor(every / 2); x < width; x += every) {
+      const i = 2 * ((frame * height + y) * width + x);
+      const [dx, dy] = [0, 1].map((axis) => numbers.displacement[i + axis] * legend.radius_cells);
+      if (!(Math.hypot(dx, dy) >= LEAST_CELLS)) continue;
+      const [from, to] = [[(x + 0.5) * across, (y + 0.5) * down], [(x + 0.5 + dx) * across, (y + 0.5 + dy) * down]];
+      const angle = Math.atan2(to[1] - from[1], to[0] - from[0]);
+      const head = Math.min(14, 0.4 * Math.hypot(to[0] - from[0], to[1] - from[1]));
+      path.moveTo(...from);
+      path.lineTo(...to);
+      for (const turn of [-0.5, 0.5]) {
+        path.moveTo(...to);
+        path.lineTo(to[0] - head * Math.cos(angle + turn), to[1] - head * Math.sin(angle + turn));
+      }
+    }
+  }
+  for (const [style, width] of [['#000', 6], ['#fff', 2.5]]) {
+    context.strokeStyle = style;
+    context.lineWidth = width;
+    context.stroke(path);
+  }
+}

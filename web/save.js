@@ -1,0 +1,125 @@
+// A view as a picture, a clip as a film. In: what is shown. Out: PNG and WebM, with a legend that stands for itself.
+
+import { paint, percent, seconds } from './dom.js';
+import { stays } from './hero.js';
+import { overlay } from './overlay.js';
+
+const HEIGHT = 560; // of the picture, in pixels
+const SIDE = 300;   // width of the legend
+const GAP = 20;
+const FONT = 'system-ui, sans-serif';
+const RATE = 4_000_000; // bits per second of a film
+
+// view: {name, clip, maps, scores, frame, kind, opacity, wheel}. Returns the canvas.
+export function draw(canvas, { name, clip, maps, scores, frame, kind, opacity, wheel }) {
+  const { crop } = clip.source;
+  const width = Math.round((HEIGHT * crop.width) / crop.height);
+  canvas.width = width + SIDE;
+  canvas.height = HEIGHT;
+  const context = canvas.getContext('2d');
+  const still = document.createElement('canvas');
+  context.fillStyle = '#fff';
+  context.fillRect(0, 0, canvas.width, HEIGHT);
+  context.drawImage(paint(still, clip.frames[frame]), 0, 0, width, HEIGHT);
+  const map = overlay(still, maps, frame, kind);
+  if (map) {
+    context.globalAlpha = opacity;
+    context.imageSmoothingEnabled = kind === 'arrows';
+    context.drawImage(still, 0, 0, width, HEIGHT);
+    context.imageSmoothingEnabled = true;
+    context.globalAlpha = 1;
+  }
+
+  const left = width + GAP;
+  let y = GAP;
+  const line = (text, { size = 14, colour = '#555', weight = 400 } = {}) => {
+    context.font = `${weight} ${size}px ${FONT}`;
+    context.fillStyle = colour;
+    context.textBaseline = 'top';
+    for (const part of wrapped(context, text, SIDE - 2 * GAP)) {
+      context.fillText(part, left, y);
+      y += Math.round(1.4 * size);
+    }
+  };
+  const space = () => { y += 14; };
+  line(name, { colour: '#111', weight: 600 });
+  line(map
+    ? `frame ${frame + 1} to ${frame + 2} of ${clip.frames.length}, at ${seconds(clip.times[frame])}`
+    : `frame ${frame + 1} of ${clip.frames.length}, at ${seconds(clip.times[frame])}`);
+  space();
+  for (const { label, probability } of scores.top.slice(0, 3)) line(`${percent(probability)}  ${label}`, { colour: '#111' });
+  space();
+  const estimator = scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax';
+  const what = kind === 'confidence' ? kind : 'displacement';
+  line(`${what} of ${maps.stage}${maps.probe ? ' (probe)' : ''}, ${estimator}`, { colour: '#111' });
+  space();
+  if (kind === 'confidence' && map) {
+    const [low, high] = maps.confidence_ranges[frame].map((end) => end.toFixed(2));
+    line(`Dark is ${low}, bright is ${high}: the least and the largest of this map.`);
+  }
+  if (kind === 'arrows') line('Arrows go from where something is to where it is in the next frame.');
+  if (kind === 'colours') {
+    const side = 110;
+    context.save();
+    context.beginPath();
+    context.arc(left + side / 2, y + side / 2, side / 2, 0, 2 * Math.PI);
+    context.clip();
+    context.drawImage(wheel, left, y, side, side);
+    context.restore();
+    y += side + 12;
+    const { cells, input_px, source_px } = maps.legend.speed;
+    line(`Colour is direction. Full strength: ${cells.toFixed(2)} cells of the ${maps.grid.width} × ${maps.grid.height} map, `
+      + `${input_px.toFixed(1)} pixels of the network’s input, ${source_px.toFixed(1)} of the video; one scale for the clip.`);
+  }
+  space();
+  line('MotionLens', { size: 12, colour: '#888' });
+  return canvas;
+}
+
+export async function picture(view) {
+  const canvas = draw(document.createElement('canvas'), view);
+  return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+}
+
+// Every pair of the clip once, as long as it took. It is recorded while it plays.
+export async function film(view, onFrame) {
+  const mimeType = ['video/webm;codecs=vp9', 'video/webm;codecs=vp8', 'video/webm', 'video/mp4']
+    .find((type) => globalThis.MediaRecorder?.isTypeSupported(type));
+  if (!mimeType) throw new Error('This browser cannot record a film. Save the picture, or use motionlens maps --format gif.');
+  const canvas = draw(document.createElement('canvas'), { ...view, frame: 0 });
+  const recorder = new MediaRecorder(canvas.captureStream(), { mimeType, videoBitsPerSecond: RATE });
+  const parts = [];
+  recorder.addEventListener('dataavailable', ({ data }) => parts.push(data));
+  const stopped = new Promise((resolve, reject) => {
+    recorder.addEventListener('stop', resolve);
+    recorder.addEventListener('error', ({ error }) => reject(error ?? new Error('The browser stopped recording.')));
+  });
+  recorder.start();
+  const { length } = view.maps.displacement;
+  for (let frame = 0; frame < length; frame++) {
+    onFrame(frame, length);
+    draw(canvas, { ...view, frame });
+    await new Promise((resolve) => { setTimeout(resolve, stays(view.clip.times, frame)); });
+  }
+  draw(canvas, { ...view, frame: length - 1 }); // the last one ends where its time does
+  recorder.stop();
+  await stopped;
+  const type = mimeType.split(';')[0];
+  return { blob: new Blob(parts, { type }), extension: type.split('/')[1] };
+}
+
+export function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  Object.assign(document.createElement('a'), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function wrapped(context, text, width) {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (context.measureText(longer).width <= width || !lines.at(-1)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}

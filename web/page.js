@@ -6,11 +6,13 @@ import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
 import { Hero } from './hero.js';
+import { listen } from './keys.js';
 import { keepForLater } from './offline.js';
 import { Point } from './point.js';
 import { download, film, picture } from './save.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
+import { Tour } from './tour.js';
 import { VideoFrames } from './video-frames.js';
 
 const SHIFT_NOTE = 'Temporal shift: the first and the last frame lack a neighbour, so the first and the last map are weaker.';
@@ -473,6 +475,15 @@ addEventListener('drop', (event) => {
   event.preventDefault();
   document.body.classList.remove('dropping');
   openFiles([...event.dataTransfer.files]);
+});
+
+listen();
+new Tour({
+  open: () => demos.then((all) => openDemo(all[0])),
+  frame(n) { hero.pause(); hero.show(n); },
+  view(kind) { $('view').value = kind; hero.show(hero.frame); },
+  inspect: () => point.chooseFastest(),
+  close: () => point.close(),
 });
 
 engine.start();

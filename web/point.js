@@ -55,6 +55,17 @@ export class Point {
     if (Number.isInteger(x) && Number.isInteger(y) && x >= 0 && y >= 0 && x < width && y < height) this.#choose({ x, y });
   }
 
+  // Where this frame moves most, and surely.
+  chooseFastest() {
+    const { grid: { width, height } } = this.#maps;
+    const sure = (x, y) => {
+      const values = this.#values({ x, y });
+      return values ? Math.hypot(values.dx, values.dy) * values.confidence : 0;
+    };
+    const places = Array.from({ length: width * height }, (_, i) => ({ x: i % width, y: Math.floor(i / width) }));
+    this.#choose(places.reduce((best, place) => (sure(place.x, place.y) > sure(best.x, best.y) ? place : best)));
+  }
+
   setClip(clip) {
     this.#clip = clip;
     this.#maps = null;

@@ -19,7 +19,17 @@ const STATES = {
     await expect(page.locator('#point-vectors tr')).toHaveCount(3);
   },
   error: (page) => choose(page, made('fail.mp4')),
+  help: async (page) => {
+    await page.keyboard.press('?');
+    await expect(page.getByRole('dialog')).toBeVisible();
+  },
+  tour: async (page) => {
+    await page.getByRole('button', { name: 'Take a two-minute tour' }).click();
+    await expect(page.locator('#tour')).toBeVisible();
+  },
 };
+
+const BODY = { point: 'result', tour: 'result', help: 'empty' };
 
 for (const [name, reach] of Object.entries(STATES)) {
   for (const colorScheme of ['light', 'dark']) {
@@ -27,9 +37,9 @@ for (const [name, reach] of Object.entries(STATES)) {
       await page.emulateMedia({ colorScheme });
       await visitWithoutNetwork(page);
       await reach(page);
-      await state(page, name === 'point' ? 'result' : name);
+      await state(page, BODY[name] ?? name);
       for (const details of await page.locator('details').all()) {
-        if (await details.isVisible()) await details.locator('summary').click();
+        await details.evaluate((one) => { one.open = true; });
       }
       await page.evaluate(axe.source);
       const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
@@ -42,7 +52,7 @@ for (const [name, reach] of Object.entries(STATES)) {
       await page.setViewportSize(viewport);
       await visitWithoutNetwork(page);
       await reach(page);
-      await state(page, name === 'point' ? 'result' : name);
+      await state(page, BODY[name] ?? name);
       const { wide, tall } = await page.evaluate(() => ({
         wide: document.documentElement.scrollWidth,
         tall: document.documentElement.scrollHeight,
@@ -91,6 +101,62 @@ test('everything can be done with the keyboard', async ({ page }) => {
   await tabTo('How this was computed');
   await page.keyboard.press('Enter');
   await expect(page.locator('#times')).toBeVisible();
+});
+
+test('single keys do what the sheet says, until they are turned off', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('notes.mp4'));
+  await state(page, 'result');
+  await page.locator('h1').click();
+  await page.keyboard.press('ArrowRight');
+  await expect(page.locator('#frame-text')).toHaveText(/^2 \/ 8/);
+  await page.keyboard.press('ArrowLeft');
+  await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 8/);
+  await page.keyboard.press('v');
+  await expect(page.locator('#view')).toHaveValue('arrows');
+  await page.keyboard.press('3');
+  await expect(page.locator('#stages input').nth(2)).toBeChecked();
+  await page.keyboard.press('e');
+  await expect(page.locator('#estimators input[value=soft]')).toBeChecked();
+  await page.keyboard.press('i');
+  await expect(page.locator('#point')).toBeVisible();
+  await page.keyboard.press('i');
+  await expect(page.locator('#point')).toBeHidden();
+  await page.locator('h1').click(); // away from the button, whose own key space is
+  await page.keyboard.press(' ');
+  await expect(page.getByRole('button', { name: 'Pause' })).toBeVisible();
+  await page.keyboard.press(' ');
+  await page.keyboard.press('?');
+  await page.getByLabel('Single keys work').uncheck();
+  await page.getByRole('button', { name: 'Close' }).click();
+  await page.locator('h1').click();
+  const frame = await page.locator('#frame-text').textContent();
+  await page.keyboard.press('v');
+  await page.keyboard.press('ArrowLeft');
+  await expect(page.locator('#view')).toHaveValue('arrows');
+  await expect(page.locator('#frame-text')).toHaveText(frame);
+});
+
+test('the tour explains a demo clip from end to end', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await page.getByRole('button', { name: 'Take a two-minute tour' }).click();
+  await expect(page.locator('#tour')).toBeVisible();
+  const titles = [];
+  for (;;) {
+    const count = (await page.locator('#tour-count').textContent()).match(/(\d+) of (\d+)/);
+    titles.push(await page.locator('#tour-title').textContent());
+    await expect(page.locator('.toured')).toBeInViewport();
+    await expect(page.locator('#tour-title')).toBeFocused();
+    if (count[1] === count[2]) break;
+    await page.getByRole('button', { name: 'Next', exact: true }).click();
+    await expect(page.locator('#tour-count')).toHaveText(`${Number(count[1]) + 1} of ${count[2]}`);
+  }
+  expect(titles).toContain('Correlation');
+  expect(titles).toContain('Soft-argmax, and with a kernel');
+  expect(titles).toContain('Confidence');
+  await page.getByRole('button', { name: 'Done' }).click();
+  await expect(page.locator('#tour')).toBeHidden();
+  await expect(page.locator('#point')).toBeHidden();
 });
 
 test('frames play, step and are chosen in the strip', async ({ page }) => {

@@ -7,6 +7,7 @@ mod bench_flow;
 mod bench_gpu;
 mod bench_peers;
 mod build;
+mod npm;
 mod peers;
 mod run;
 mod serve;
@@ -57,6 +58,16 @@ enum Command {
         #[arg(long)]
         no_build: bool,
     },
+    /// Put the engine together as an npm package: wasm, types, an example.
+    #[command(after_help = "Example: cargo xtask npm --out motion-web && npm pack ./motion-web")]
+    Npm {
+        /// Folder to write to; new or empty.
+        #[arg(long)]
+        out: PathBuf,
+        /// Take what is already built.
+        #[arg(long)]
+        no_build: bool,
+    },
     /// Pass every test: format, lints, documentation, Rust tests, browser tests.
     #[command(after_help = "Example: cargo xtask test\n         cargo xtask test page browser")]
     Test {
@@ -97,6 +108,7 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Build { dev, .. } => build::build(if dev { build::DEV } else { build::WEB })?,
         Command::Serve { port, no_build } => serve::serve(port, no_build)?,
         Command::Site { out, no_build } => site::site(&out, no_build)?,
+        Command::Npm { out, no_build } => npm::npm(&out, no_build)?,
         Command::Test { steps } => return test::test(&steps),
         Command::BenchPeers(options) => bench_peers::bench_peers(&options)?,
         Command::BenchFlow(options) => bench_flow::bench_flow(&options)?,

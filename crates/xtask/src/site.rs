@@ -6,10 +6,7 @@ use std::path::Path;
 
 /// Build the page unless told not to, and copy it to a new or empty folder.
 pub(crate) fn site(out: &Path, no_build: bool) -> Result<()> {
-    // Only an empty folder: a file left from an older site would be published for ever.
-    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{} is not empty: name a new folder, or remove it first", out.display());
-    }
+    new_folder(out)?;
     let web = root()?.join("web");
     if !no_build {
         build::build(build::WEB)?;
@@ -17,7 +14,6 @@ pub(crate) fn site(out: &Path, no_build: bool) -> Result<()> {
     if !web.join("pkg/motion_web_bg.wasm").is_file() {
         bail!("web/pkg/motion_web_bg.wasm is missing: run without --no-build");
     }
-    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     if out.canonicalize()?.starts_with(web.canonicalize()?) {
         bail!("{} is inside web/, which would be copied into itself: name another folder", out.display());
     }
@@ -28,8 +24,16 @@ pub(crate) fn site(out: &Path, no_build: bool) -> Result<()> {
     Ok(())
 }
 
+/// Make a folder; only an empty one will do: a file left from an older site would be published for ever.
+pub(crate) fn new_folder(out: &Path) -> Result<()> {
+    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!("{} is not empty: name a new folder, or remove it first", out.display());
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))
+}
+
 /// Copy a folder and say how many bytes it holds.
-fn copy(from: &Path, to: &Path) -> Result<u64> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<u64> {
     std::fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
     let mut bytes = 0;
     for entry in std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {

@@ -20,6 +20,15 @@ export class Hero {
     $('play').addEventListener('click', () => (this.#playing ? this.pause() : this.play()));
     $('opacity').addEventListener('input', () => this.fade());
     $('view').addEventListener('change', () => this.show(this.frame));
+    for (const id of ['floor', 'sure']) $(id).addEventListener('input', () => this.show(this.frame));
+  }
+
+  // What lies over the frame, and how much of it.
+  get look() {
+    const [floor, sure] = [$('floor').valueAsNumber, $('sure').valueAsNumber];
+    $('floor-value').textContent = `${floor.toFixed(2)} cells`;
+    $('sure-value').textContent = sure.toFixed(2);
+    return { kind: $('view').value, floor, sure };
   }
 
   setClip(clip, frame = 0) {
@@ -43,8 +52,8 @@ export class Hero {
     const { frames, times } = this.#clip;
     this.frame = Math.min(Math.max(frame, 0), frames.length - 1);
     paint($('frame'), frames[this.frame]);
-    const kind = $('view').value;
-    const map = overlay($('overlay'), this.#maps, this.frame, kind);
+    const { kind } = this.look;
+    const map = overlay($('overlay'), this.#maps, this.frame, this.look);
     $('overlay').hidden = !map;
     const position = `frame ${this.frame + 1} of ${frames.length}, at ${seconds(times[this.frame])}`;
     $('frame').setAttribute('aria-label', position);

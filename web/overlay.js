@@ -4,20 +4,32 @@
 import { paint } from './dom.js';
 
 const SIDE = 896;        // of the arrows' canvas, in pixels
-const ACROSS = 28;       // arrows at most; of a finer map each stands for the cell in its middle
+const ACROSS = 14;       // arrows at most: each stands for the cell in the middle of those around it
 const LEAST_CELLS = 0.5; // what goes less far lies still
 
-// Whether there is a map.
-export function overlay(canvas, maps, frame, kind) {
+// look: {kind: 'colours' | 'arrows' | 'confidence', floor, sure}; places that move less than floor (in cells) or are less
+// sure stay empty. Whether there is a map.
+export function overlay(canvas, maps, frame, { kind, floor, sure }) {
   if (!maps || frame >= maps.pairs) return false;
+  const place = (y, x) => {
+    const i = (frame * maps.grid.height + y) * maps.grid.width + x;
+    const [dx, dy] = [0, 1].map((axis) => maps.numbers.displacement[2 * i + axis] * maps.legend.radius_cells);
+    return { dx, dy, shown: Math.hypot(dx, dy) >= floor && maps.numbers.confidence[i] >= sure };
+  };
   canvas.classList.toggle('smooth', kind === 'arrows');
-  if (kind === 'arrows') arrows(canvas, maps, frame);
-  else paint(canvas, maps[kind === 'confidence' ? 'confidence' : 'displacement'][frame]);
+  if (kind === 'arrows') arrows(canvas, maps.grid, place);
+  else {
+    paint(canvas, maps[kind === 'confidence' ? 'confidence' : 'displacement'][frame]);
+    const context = canvas.getContext('2d');
+    for (let y = 0; y < canvas.height; y++) {
+      for (let x = 0; x < canvas.width; x++) if (!place(y, x).shown) context.clearRect(x, y, 1, 1);
+    }
+  }
   return true;
 }
 
 // Each from where something is to where it is in the next frame, in the map's own measure.
-function arrows(canvas, { grid: { width, height }, legend, numbers }, frame) {
+function arrows(canvas, { width, height }, place) {
   canvas.width = SIDE;
   canvas.height = SIDE;
   const context = canvas.getContext('2d');
@@ -27,12 +39,11 @@ function arrows(canvas, { grid: { width, height }, legend, numbers }, frame) {
   const path = new Path2D();
   for (let y = Math.floor(every / 2); y < height; y += every) {
     for (let x = Math.floor(every / 2); x < width; x += every) {
-      const i = 2 * ((frame * height + y) * width + x);
-      const [dx, dy] = [0, 1].map((axis) => numbers.displacement[i + axis] * legend.radius_cells);
-      if (!(Math.hypot(dx, dy) >= LEAST_CELLS)) continue;
+      const { dx, dy, shown } = place(y, x);
+      if (!shown || !(Math.hypot(dx, dy) >= LEAST_CELLS)) continue;
       const [from, to] = [[(x + 0.5) * across, (y + 0.5) * down], [(x + 0.5 + dx) * across, (y + 0.5 + dy) * down]];
       const angle = Math.atan2(to[1] - from[1], to[0] - from[0]);
-      const head = Math.min(14, 0.4 * Math.hypot(to[0] - from[0], to[1] - from[1]));
+      const head = Math.min(18, 0.4 * Math.hypot(to[0] - from[0], to[1] - from[1]));
       path.moveTo(...from);
       path.lineTo(...to);
       for (const turn of [-0.5, 0.5]) {
@@ -41,7 +52,7 @@ function arrows(canvas, { grid: { width, height }, legend, numbers }, frame) {
       }
     }
   }
-  for (const [style, width] of [['#000', 6], ['#fff', 2.5]]) {
+  for (const [style, width] of [['#000', 7], ['#fff', 3.5]]) {
     context.strokeStyle = style;
     context.lineWidth = width;
     context.stroke(path);

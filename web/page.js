@@ -253,7 +253,7 @@ async function save(what) {
     return;
   }
   const { name, clip, maps, scores } = shown;
-  const view = { name, clip, maps: maps[stage] ?? Object.values(maps)[0], scores, frame: hero.frame, kind: $('view').value, opacity: $('opacity').value / 100, wheel: $('wheel') };
+  const view = { name, clip, maps: maps[stage] ?? Object.values(maps)[0], scores, frame: hero.frame, look: hero.look, opacity: $('opacity').value / 100, wheel: $('wheel') };
   const file = name.replace(/\.\w+$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '-');
   try {
     if (what === 'png') return download(await picture(view), `${file}.png`);
@@ -431,7 +431,7 @@ function writeLink(now = false) {
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
     view: $('view').value === 'colours' ? '' : $('view').value,
-    opacity: $('opacity').value === $('opacity').defaultValue ? '' : $('opacity').value,
+    ...Object.fromEntries(['opacity', 'floor', 'sure'].map((id) => [id, $(id).value === $(id).defaultValue ? '' : $(id).value])),
     point: point.place,
   }, now === true);
 }
@@ -495,6 +495,7 @@ const place = new URL(`${query.get('model') ?? 'models/default'}/`, document.bas
 if (place.origin === location.origin) loadModel({ url: place.href });
 else modelFailed(`The page fetches models of its own site only, not ${place.href}: download its config.json and model.safetensors, and drop them here.`);
 hero.fade(within(link.opacity, 0, 100));
+for (const id of ['floor', 'sure']) $(id).value = within(link[id], Number($(id).min), Number($(id).max)) ?? $(id).value;
 if ([...$('view').options].some(({ value }) => value === link.view)) $('view').value = link.view;
 const demos = showDemos(openDemo);
 demos.then((all) => {

@@ -10,8 +10,9 @@ const GAP = 20;
 const FONT = 'system-ui, sans-serif';
 const RATE = 4_000_000; // bits per second of a film
 
-// view: {name, clip, maps, scores, frame, kind, opacity, wheel}. Returns the canvas.
-export function draw(canvas, { name, clip, maps, scores, frame, kind, opacity, wheel }) {
+// view: {name, clip, maps, scores, frame, look, opacity, wheel}. Returns the canvas.
+export function draw(canvas, { name, clip, maps, scores, frame, look, opacity, wheel }) {
+  const { kind, floor, sure } = look;
   const { crop } = clip.source;
   const width = Math.round((HEIGHT * crop.width) / crop.height);
   canvas.width = width + SIDE;
@@ -21,7 +22,7 @@ export function draw(canvas, { name, clip, maps, scores, frame, kind, opacity, w
   context.fillStyle = '#fff';
   context.fillRect(0, 0, canvas.width, HEIGHT);
   context.drawImage(paint(still, clip.frames[frame]), 0, 0, width, HEIGHT);
-  const map = overlay(still, maps, frame, kind);
+  const map = overlay(still, maps, frame, look);
   if (map) {
     context.globalAlpha = opacity;
     context.imageSmoothingEnabled = kind === 'arrows';
@@ -71,6 +72,8 @@ export function draw(canvas, { name, clip, maps, scores, frame, kind, opacity, w
     line(`Colour is direction. Full strength: ${cells.toFixed(2)} cells of the ${maps.grid.width} × ${maps.grid.height} map, `
       + `${input_px.toFixed(1)} pixels of the network’s input, ${source_px.toFixed(1)} of the video; one scale for the clip.`);
   }
+  if (floor) line(`Moves of less than ${floor.toFixed(2)} cells are left out.`);
+  if (sure) line(`Places of less confidence than ${sure.toFixed(2)} are left out.`);
   space();
   line('MotionLens', { size: 12, colour: '#888' });
   return canvas;

@@ -23,7 +23,10 @@ function maps(id, stage) {
     words: Array.from({ length: 7 }, () => '6 % of the picture moves, in the left, to the right, by 1.0 cells on average.'),
     legend: { text: 'one scale for the clip', radius_cells: 7, speed: { cells: 3.25, input_px: 26, source_px: 62.4 } },
     confidence_range: [0.41, 0.99], confidence_ranges: Array.from({ length: 7 }, (_, t) => [0.41 + t / 100, 0.99]),
-    numbers: { displacement: new Float32Array(7 * side * side * 2).fill(0.2), confidence: new Float32Array(7 * side * side) },
+    numbers: {
+      displacement: Float32Array.from({ length: 7 * side * side * 2 }, (_, i) => ((i >> 1) % side < side / 2 && !(i & 1) ? 2 / 7 : 0)),
+      confidence: Float32Array.from({ length: 7 * side * side }, (_, i) => (Math.floor(i / side) % side < side / 2 ? 0.9 : 0.1)),
+    },
   });
 }
 

@@ -181,7 +181,7 @@ test('a point is looked into, by pointer and by keyboard', async ({ page }) => {
   const { width, height } = await page.locator('#stack').boundingBox();
   // The fourth cell of 28 across, the eighth down.
   await page.locator('#stack').hover({ position: { x: (3.5 / 28) * width, y: (7.5 / 28) * height } });
-  await expect(page.locator('#readout')).toContainText('confidence 0.00');
+  await expect(page.locator('#readout')).toContainText(/confidence 0\.[19]0/);
   await page.locator('#stack').click({ position: { x: (3.5 / 28) * width, y: (7.5 / 28) * height } });
   await expect(page.getByRole('heading', { name: 'Point 4, 8 of 28 × 28 of stage3, frame 1 to 2' })).toBeVisible();
   await expect(page.locator('#strip')).toBeHidden();
@@ -239,6 +239,27 @@ test('the frame carries colours, arrows or confidence', async ({ page }) => {
   await expect(page.locator('#overlay')).toHaveAttribute('aria-label', 'confidence from frame 1 to 2');
   expect(new Set([colours, arrows, await shown()]).size).toBe(3);
   await expect(page).toHaveURL(/view=confidence/);
+});
+
+test('what hardly moves, or is unsure, can be left out', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('notes.mp4'));
+  await state(page, 'result');
+  // Of the made-up map the left half moves by 2 cells, the upper half is sure.
+  const drawn = () => page.locator('#overlay').evaluate((canvas) => {
+    const copy = Object.assign(document.createElement('canvas'), { width: 4, height: 4 }).getContext('2d', { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0, 4, 4);
+    const at = (x, y) => copy.getImageData(4 * x, 4 * y, 1, 1).data[3] > 0;
+    return [at(0.25, 0.25), at(0.75, 0.25), at(0.25, 0.75), at(0.75, 0.75)];
+  });
+  expect(await drawn()).toEqual([true, true, true, true]);
+  await page.getByText('Show only').click();
+  await page.getByLabel('Least move shown').fill('1');
+  expect(await drawn()).toEqual([true, false, true, false]);
+  await page.getByLabel('Least confidence shown').fill('0.5');
+  expect(await drawn()).toEqual([true, false, false, false]);
+  await expect(page.locator('#sure-value')).toHaveText('0.50');
+  await expect(page).toHaveURL(/floor=1&sure=0.5/);
 });
 
 test('a view is saved as a picture, a clip as a film of its own length', async ({ page }) => {

@@ -12,6 +12,7 @@ import { Point } from './point.js';
 import { download, film, picture } from './save.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
+import { Timeline } from './timeline.js';
 import { Tour } from './tour.js';
 import { VideoFrames } from './video-frames.js';
 
@@ -24,6 +25,7 @@ const hero = new Hero((frame, maps) => {
   point.setFrame(frame);
   writeLink();
 });
+const timeline = new Timeline(changePart);
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
 const point = new Point({
   ask(question) {
@@ -62,7 +64,7 @@ function begin(message, result, quiet) {
 }
 
 // `quiet`: the same video again, behind the result that is on the page.
-function openVideo({ file, name = file.name, demo = '' }, quiet = false) {
+function openVideo({ file, name = file.name, demo = '', part = {} }, quiet = false) {
   failure = '';
   if (!quiet) {
     hero.pause();
@@ -70,12 +72,16 @@ function openVideo({ file, name = file.name, demo = '' }, quiet = false) {
   }
   if (sent !== settings) engine.request({ type: 'settings', ...settings });
   sent = settings;
-  live = { file, name, demo, clip: null, maps: {}, scores: quiet ? shown.scores : null };
-  begin({ type: 'open', file, name }, live, quiet);
+  live = { file, name, demo, part, clip: null, maps: {}, scores: quiet ? shown.scores : null };
+  begin({ type: 'open', file, name, ...part }, live, quiet);
 }
 
 function openAgain() {
   openVideo(shown, true);
+}
+
+function changePart(part) {
+  openVideo({ ...shown, part }, true);
 }
 
 function changeSettings(changed) {
@@ -116,9 +122,9 @@ function openFiles(files) {
   } else if (files.length) openVideo({ file: files[0] });
 }
 
-async function openDemo(clip) {
+async function openDemo(clip, part) {
   const { blob, problem } = await load(clip);
-  if (blob) openVideo({ file: blob, name: clip.title, demo: clip.file });
+  if (blob) openVideo({ file: blob, name: clip.title, demo: clip.file, part });
   else fail(`The demo clip did not load (${problem}). Is the server still running?`);
 }
 
@@ -328,6 +334,7 @@ function show(result, frame = 0) {
   hero.setClip(result.clip, frame);
   strip.setClip(result.clip);
   strip.mark(hero.frame);
+  timeline.setClip(result.clip, result.part, model.sampling);
   const visible = result.maps[stage] ?? Object.values(result.maps)[0];
   if (visible) {
     stage = visible.stage;
@@ -390,6 +397,7 @@ function layout() {
   const busy = work && !failure;
   $('empty').hidden = Boolean(failure || picture || busy);
   $('picture').hidden = $('transport').hidden = !picture;
+  $('timeline').hidden = !picture || !timeline.known;
   $('strip').hidden = !picture || point.open;
   $('point').hidden = !picture || !point.open;
   $('side').hidden = !picture || !shown.scores;
@@ -427,6 +435,7 @@ function writeLink(now = false) {
   const changed = Object.entries(settings).filter(([name, value]) => value !== model.settings[name]);
   remember({
     clip: shown.demo,
+    ...Object.fromEntries(Object.entries(shown.part).map(([name, value]) => [name, typeof value === 'number' ? value.toFixed(3) : value ?? ''])),
     stage: stage === model.default_stage ? '' : stage,
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
@@ -500,7 +509,9 @@ if ([...$('view').options].some(({ value }) => value === link.view)) $('view').v
 const demos = showDemos(openDemo);
 demos.then((all) => {
   const demo = all.find(({ file }) => file === link.clip);
-  if (demo) openDemo(demo);
+  const { from, to, sampling } = link;
+  const part = { from: within(from, 0, Infinity) ?? undefined, to: within(to, 0, Infinity) ?? undefined };
+  if (demo) openDemo(demo, ['segment', 'dense'].includes(sampling) ? { ...part, sampling } : part);
   else if (link.clip) fail(`The link asks for the demo clip ${link.clip}, which is not here.`);
 });
 layout();

@@ -18,7 +18,8 @@
 // {type: 'load-model', id, url}                       a folder: url + 'config.json', url + 'model.safetensors'
 // {type: 'load-model', id, files: {config, weights}}  Files or Blobs of a folder that the user picked
 //     A new model forgets the clip: open it again.
-// {type: 'open', id, file, name}                      a video, File or Blob: demux, decode, run, all answers follow
+// {type: 'open', id, file, name, from, to, sampling}  a video, File or Blob: demux, decode, run, all answers follow.
+//     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense'; absent: all of it, the model's
 // {type: 'video-element', id, duration, width, height}  after 'need-video-element': what <video> found (seconds, px)
 // {type: 'approximate-frames', id, frames: [ImageBitmap], times: [seconds], name}  after 'seek'; transfer them
 // {type: 'settings', id, estimator, sigma, temperature, patch}   any of them; what is absent stays. estimator:
@@ -35,12 +36,13 @@
 //
 // ## Worker -> page
 // {type: 'ready', wheel: picture}                     the colour wheel for the legend, up = up
-// {type: 'model', id, info, files}      info: {backbone, frames, input_size, classes, parameters, labels: [text],
+// {type: 'model', id, info, files}      info: {backbone, frames, sampling, input_size, classes, parameters, labels: [text],
 //     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}; files: those of the
 //     site that the worker took
 // {type: 'progress', id, step, done, total, text, limit}   step: 'read' | 'decode' | 'network' | 'maps'
 // {type: 'clip', id, name, frames: [picture], times: [seconds], indices: [frame number in the video],
-//     source: {width, height, frames, codec, rotation, crop: {x, y, width, height}}, approximate, notes: [text]}
+//     source: {width, height, frames, seconds: [first, last], codec, rotation, crop: {x, y, width, height}}, approximate,
+//     notes: [text]}
 //     frames are what the network sees: resized and cropped; crop is that part of the (upright) source in source
 //     pixels: show them with aspect ratio crop.width / crop.height. notes: sentences to show ("The file ends ...").
 // {type: 'maps', id, stage, trained, probe, grid: {width, height}, pairs,
@@ -92,7 +94,7 @@ let choice = 'auto';
 let chosenFor = '';
 let precision = 'f32';
 let loaded; // config and weights of the model
-let opened; // {file, name} of the clip
+let opened; // {file, name, part} of the clip
 const cancelled = new Set(); // ids
 const waiting = new Map(); // id -> type, of requests that have not ended; or PAUSED
 let turn = Promise.resolve(); // requests run one after the other
@@ -191,9 +193,9 @@ const handlers = {
     if (session.has_clip()) await run(id);
   },
 
-  async open({ id, file, name }) {
+  async open({ id, file, name, from, to, sampling }) {
     session.begin();
-    opened = { file, name };
+    opened = { file, name, part: { from, to, sampling } };
     try {
       await read(id, false);
     } catch (error) {
@@ -206,7 +208,7 @@ const handlers = {
 
   async 'video-element'({ id, duration }) {
     session.begin();
-    post({ type: 'seek', id, times: Array.from(session.seek_times(duration)) });
+    post({ type: 'seek', id, times: Array.from(session.seek_times(duration, opened.part)) });
     return PAUSED;
   },
 
@@ -315,7 +317,7 @@ async function download(url) {
 // ---------------------------------------------------------------- compressed frames to pixels
 
 async function read(id, again) {
-  session.open(opened.file, opened.name, again);
+  session.open(opened.file, opened.name, again, opened.part);
   while (!session.open_step()) {
     inform(id, 'read', session.reading());
     await breathe(id);

@@ -41,21 +41,21 @@ function scores(id, ran) {
 
 const answers = {
   'load-model': ({ id }) => send('model', id, {
-    info: { backbone: 'tsm_mobilenet_v2', frames: 8, input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
+    info: { backbone: 'tsm_mobilenet_v2', frames: 8, sampling: 'segment', input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
       stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
   }),
-  open({ id, name: opened }) {
+  open({ id, name: opened, from = 0.13, to = 1.88 }) {
     name = opened;
     if (name.startsWith('crash')) throw new Error('made to crash');
     if (name.startsWith('hang')) return false;
     if (name.startsWith('fail')) { send('error', id, { message: 'This is not a video: it starts with “<html>”.', fatal: false }); return false; }
     send('progress', id, { step: 'decode', done: 3, total: 8, text: 'Decoding frames' });
     if (name.startsWith('wait')) return false;
-    const times = Array.from({ length: 8 }, (_, t) => 0.13 + t * 0.25);
+    const times = Array.from({ length: 8 }, (_, t) => from + (t * (to - from)) / 7);
     send('clip', id, {
       name, times, indices: [3, 9, 15, 21, 27, 33, 39, 45],
       frames: times.map((_, t) => picture(224, 224, (x, y) => (Math.hypot(x - 0.2 - 0.08 * t, y - 0.5) < 0.15 ? [150, 110, 80] : [60 + 40 * x, 80 + 50 * y, 90]))),
-      source: { width: 768, height: 432, frames: 53, codec: 'h264', rotation: 0, crop: { x: 115, y: 14, width: 537.6, height: 403.2 } },
+      source: { width: 768, height: 432, frames: 53, seconds: [0, 2.6], codec: 'h264', rotation: 0, crop: { x: 115, y: 14, width: 537.6, height: 403.2 } },
       approximate: name.startsWith('approximate'), notes: name.startsWith('notes') ? ['2 frames were damaged and are left out.'] : [],
     });
     maps(id, 'stage3');

@@ -161,6 +161,24 @@ test('a demo clip opens from the menu', async ({ page }) => {
   await expect(page.locator('#clip-name')).toHaveText(demo.title);
 });
 
+test('the clip is made of the part that is chosen, down to neighbouring frames', async ({ page }) => {
+  await visit(page, `${process.env.MOTIONLENS_URL}#clip=${demo.file}&from=1`);
+  await state(page, 'result');
+  const numbers = async () => (await facts(page))['Frames shown'].match(/[\d, ]+/)[0].split(',').map(Number);
+  const from = await numbers();
+  const all = Number((await facts(page))['Frames shown'].match(/of (\d+)/)[1]);
+  expect(Math.min(...from)).toBeGreaterThan(all / 8);
+  // Eight frames from where the handle stands: back from the end, as far as eight frames go.
+  const to = page.getByLabel('The part ends');
+  const [begin, step] = await page.getByLabel('The part begins').evaluate((input) => [input.valueAsNumber, Number(input.step)]);
+  await to.evaluate((input, end) => {
+    input.valueAsNumber = end;
+    for (const type of ['input', 'change']) input.dispatchEvent(new Event(type));
+  }, begin + 7 * step);
+  await expect.poll(async () => (await numbers()).every((n, i, list) => i === 0 || n === list[i - 1] + 1)).toBe(true);
+  expect(await numbers()).toHaveLength(8);
+});
+
 test('developers’ clips become results', async ({ page }) => {
   const wanted = ['car_drives_up.mp4', 'asl_yes.mkv', 'bird_flaps_square_vp9.webm'];
   const clips = sharedFiles('clips').filter((file) => wanted.includes(basename(file)));

@@ -241,6 +241,33 @@ test('the frame carries colours, arrows or confidence', async ({ page }) => {
   await expect(page).toHaveURL(/view=confidence/);
 });
 
+test('a part of the video is chosen, and all of it again', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await page.selectOption('#demo-select', { label: demo.title });
+  await state(page, 'result');
+  await expect(page.locator('#part-text')).toHaveText('all 2.60 s');
+  await expect(page.locator('#ticks i')).toHaveCount(8);
+  await page.getByLabel('The part begins').focus();
+  for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowRight');
+  await expect(page.locator('#part-text')).toHaveText('1.00 to 2.60 s');
+  await expect(page.locator('#frame-text')).toHaveText('1 / 8 · 1.00 s');
+  await expect(page).toHaveURL(/from=1\.000/);
+  // The handles never meet.
+  await page.getByLabel('The part ends').focus();
+  await page.keyboard.press('Home');
+  await expect(page.locator('#part-text')).toHaveText('1.00 to 1.05 s');
+  await page.getByLabel('How the frames are spread').selectOption('dense');
+  await expect(page).toHaveURL(/from=1\.000&to=1\.050&sampling=dense/);
+  const there = page.url();
+  await page.goto('about:blank');
+  await visitWithoutNetwork(page, there);
+  await expect(page.locator('#part-text')).toHaveText('1.00 to 1.05 s');
+  await expect(page.locator('#sampling')).toHaveValue('dense');
+  await page.getByRole('button', { name: 'All of it' }).click();
+  await expect(page.locator('#part-text')).toHaveText('all 2.60 s');
+  await expect(page).not.toHaveURL(/from=/);
+});
+
 test('what hardly moves, or is unsure, can be left out', async ({ page }) => {
   await visitWithoutNetwork(page);
   await choose(page, made('notes.mp4'));

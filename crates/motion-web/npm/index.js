@@ -38,7 +38,7 @@ class Network {
     // Which of so many frames make a clip: one from the middle of each part.
     const { frames: count } = this.info;
     if (frames.length < 2) throw new RangeError(`found ${frames.length} frames, expected at least 2: motion is what changes between them`);
-    const chosen = Array.from(session.seek_times(frames.length / RATE), (time) => Math.floor(time * RATE));
+    const chosen = Array.from(session.seek_times((frames.length + 0.25) / RATE), (time) => Math.floor(time * RATE));
     if (chosen.length !== count) throw new RangeError(`the model chose ${chosen.length} frames, expected ${count}`);
     for (const index of chosen) {
       const { width, height, rgba, time = index / RATE } = frames[index];

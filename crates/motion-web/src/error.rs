@@ -59,6 +59,20 @@ pub enum Error {
         "The video has only 1 frame, expected at least 2: motion is what changes from one frame to the next."
     )]
     OneFrame,
+    /// A part of a video without motion.
+    #[error(
+        "Between {from:.2} and {to:.2} s the video has {found} of its {frames} frames, expected at least 2. Choose a longer part."
+    )]
+    Part {
+        /// Where it begins, in seconds.
+        from: f64,
+        /// Where it ends, in seconds.
+        to: f64,
+        /// Frames in it.
+        found: usize,
+        /// Frames of the video.
+        frames: usize,
+    },
     /// Nothing could be decoded.
     #[error("No frame of the video could be decoded ({codec}): {reason}.")]
     NotDecoded {

@@ -13,6 +13,25 @@ use motion_clip::{Sampling, sample};
 use crate::demux::{Shown, Track};
 use crate::{Error, Result};
 
+/// Times that differ by less are the same, in seconds: a slider has no more digits.
+const SAME_TIME: f64 = 0.0005;
+
+/// Which part of a video makes the clip, and how its frames are spread over it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// First and last second that a frame of the clip may be shown at.
+    pub seconds: [f64; 2],
+    /// How the frames are spread.
+    pub sampling: Sampling,
+}
+
+impl Part {
+    /// All of it.
+    pub fn whole(sampling: Sampling) -> Self {
+        Self { seconds: [f64::NEG_INFINITY, f64::INFINITY], sampling }
+    }
+}
+
 /// What is being decoded, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -27,7 +46,7 @@ enum Phase {
 /// Walks a decoder through a track.
 #[derive(Debug)]
 pub struct Schedule {
-    sampling: Sampling,
+    part: Part,
     frames: usize,
     phase: Phase,
     /// Samples where decoding can start, in decoding order.
@@ -59,10 +78,10 @@ impl Schedule {
     /// Chooses `frames` frames of a track.
     ///
     /// # Errors
-    /// When the track shows no frame.
-    pub fn new(track: &Track, sampling: Sampling, frames: usize) -> Result<Self> {
+    /// When the track shows no frame, or not two in that part of it.
+    pub fn new(track: &Track, part: Part, frames: usize) -> Result<Self> {
         let mut schedule = Self {
-            sampling,
+            part,
             frames,
             phase: Phase::Trust,
             keys: track.samples.iter().enumerate().filter(|(_, s)| s.keyframe).map(|(i, _)| i).collect(),
@@ -87,8 +106,14 @@ impl Schedule {
 
     /// Picks the clip's frames among those that can be shown, and the stretches that they need.
     fn choose(&mut self) -> Result<()> {
-        let clips = sample::clip_indices(self.sampling, self.shown.len(), self.frames, 1)?;
-        self.chosen = clips.into_iter().next().unwrap_or_default();
+        let [from, to] = self.part.seconds;
+        let lies_in = |shown: &Shown| (from - SAME_TIME..=to + SAME_TIME).contains(&shown.time_secs);
+        let part: Vec<usize> = (0..self.shown.len()).filter(|&place| lies_in(&self.shown[place])).collect();
+        if part.len() < 2 && self.shown.len() >= 2 {
+            return Err(Error::Part { from, to, found: part.len(), frames: self.shown.len() });
+        }
+        let clips = sample::clip_indices(self.part.sampling, part.len(), self.frames, 1)?;
+        self.chosen = clips.into_iter().flatten().map(|place| part[place]).collect();
         self.wanted = self.chosen.iter().map(|&place| self.shown[place].sample).collect();
         let mut stretches: BTreeMap<usize, usize> = BTreeMap::new();
         for &sample in self.wanted.difference(&self.taken) {
@@ -205,6 +230,12 @@ impl Schedule {
         self.chosen.iter().map(|&place| (place, self.shown[place]))
     }
 
+    /// When the first and the last frame are shown, in seconds.
+    pub fn seconds(&self) -> [f64; 2] {
+        let time = |shown: Option<&Shown>| shown.map_or(0.0, |shown| shown.time_secs);
+        [time(self.shown.first()), time(self.shown.last())]
+    }
+
     /// Number of frames that can be shown.
     pub fn frame_count(&self) -> usize {
         self.shown.len()
@@ -264,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_whole_file_is_decoded_in_the_stretches_that_it_needs() {
-        let mut schedule = Schedule::new(&track(100, 10), Sampling::Segment, 4).unwrap();
+        let mut schedule = Schedule::new(&track(100, 10), Part::whole(Sampling::Segment), 4).unwrap();
         assert_eq!(numbers(&schedule), [12, 37, 62, 87]);
         let (sent, got) = decode(&mut schedule, |_| true, 1000);
         assert_eq!((sent, got), (3 + 8 + 3 + 8, vec![12, 37, 62, 87]));
@@ -278,7 +309,7 @@ mod tests {
         leading.samples[10].stamp = 120;
         leading.samples[11].stamp = 100;
         leading.samples[12].stamp = 110;
-        let schedule = Schedule::new(&leading, Sampling::Segment, 1).unwrap();
+        let schedule = Schedule::new(&leading, Part::whole(Sampling::Segment), 1).unwrap();
         assert_eq!(schedule.start_for(11), 0);
         assert_eq!(schedule.start_for(13), 10);
     }
@@ -286,7 +317,7 @@ mod tests {
     #[test]
     fn a_keyframe_that_is_none_is_no_loss() {
         // The decoder refuses to begin at 10, 20, ...: the container called them keyframes, but only 0 is one.
-        let mut schedule = Schedule::new(&track(40, 10), Sampling::Segment, 4).unwrap();
+        let mut schedule = Schedule::new(&track(40, 10), Part::whole(Sampling::Segment), 4).unwrap();
         let (mut got, mut fresh) = (Vec::new(), true);
         while schedule.next_run("test").unwrap() {
             while let Some(sample) = schedule.next_sample() {
@@ -306,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_clip_is_made_of_what_comes_out() {
-        let mut schedule = Schedule::new(&track(100, 100), Sampling::Segment, 4).unwrap();
+        let mut schedule = Schedule::new(&track(100, 100), Part::whole(Sampling::Segment), 4).unwrap();
         let (_, got) = decode(&mut schedule, |sample| sample < 40, 1000);
         assert_eq!(numbers(&schedule), [5, 15, 25, 35]);
         assert!(got.ends_with(&[5, 15, 25, 35]), "{got:?}");
@@ -316,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_decoder_that_dies_is_replaced_at_the_next_keyframe() {
-        let mut schedule = Schedule::new(&track(100, 10), Sampling::Segment, 4).unwrap();
+        let mut schedule = Schedule::new(&track(100, 10), Part::whole(Sampling::Segment), 4).unwrap();
         let (_, got) = decode(&mut schedule, |_| true, 35);
         assert_eq!(schedule.frame_count(), 95);
         assert_eq!(got.len(), 3 + 4, "three at first and all four others afterwards");
@@ -324,23 +355,39 @@ mod tests {
 
     #[test]
     fn nothing_at_all_is_an_error_with_the_first_complaint() {
-        let mut schedule = Schedule::new(&track(10, 10), Sampling::Segment, 4).unwrap();
+        let mut schedule = Schedule::new(&track(10, 10), Part::whole(Sampling::Segment), 4).unwrap();
         assert!(schedule.next_run("avc1.test").unwrap());
         schedule.failed("bad header");
         assert!(schedule.next_run("avc1.test").unwrap());
         schedule.failed("another");
         let error = schedule.next_run("avc1.test").unwrap_err().to_string();
         assert!(error.contains("avc1.test") && error.contains("bad header"), "{error}");
-        assert!(Schedule::new(&Track::default(), Sampling::Segment, 4).is_err());
+        assert!(Schedule::new(&Track::default(), Part::whole(Sampling::Segment), 4).is_err());
     }
 
     #[test]
     fn a_sample_may_be_shown_twice() {
         let mut twice = track(4, 4);
         twice.shown = [0, 1, 0, 1].map(|sample| Shown { sample, time_secs: 0.0 }).to_vec();
-        let mut schedule = Schedule::new(&twice, Sampling::Segment, 4).unwrap();
+        let mut schedule = Schedule::new(&twice, Part::whole(Sampling::Segment), 4).unwrap();
         let (sent, got) = decode(&mut schedule, |_| true, 1000);
         assert_eq!((sent, got), (2, vec![0, 1]));
         assert_eq!(schedule.chosen().map(|(_, shown)| shown.sample).collect::<Vec<_>>(), [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_clip_is_made_of_a_part() {
+        let part = |seconds| Part { seconds, sampling: Sampling::Segment };
+        let places = |schedule: &Schedule| schedule.chosen().map(|(place, _)| place).collect::<Vec<_>>();
+        let mut schedule = Schedule::new(&track(100, 10), part([40.0, 47.0]), 4).unwrap();
+        assert_eq!(places(&schedule), [41, 43, 45, 47]);
+        let (sent, _) = decode(&mut schedule, |_| true, usize::MAX);
+        assert_eq!(sent, 8, "nothing before its keyframe, nothing after its end");
+        // As many frames as the clip has: each of them.
+        let schedule = Schedule::new(&track(100, 10), part([10.0, 13.0]), 4).unwrap();
+        assert_eq!(places(&schedule), [10, 11, 12, 13]);
+        assert_eq!(schedule.seconds(), [0.0, 99.0]);
+        let error = Schedule::new(&track(100, 10), part([40.2, 41.1]), 4).unwrap_err().to_string();
+        assert!(error.contains("1 of its 100 frames") && error.contains("40.20"), "{error}");
     }
 }

@@ -28,7 +28,7 @@ use crate::blob::BlobReader;
 use crate::demux::{Opening, Track};
 use crate::message::{array, file, floats, number, object, picture, text, texts};
 use crate::orientation::Orientation;
-use crate::schedule::Schedule;
+use crate::schedule::{Part, Schedule};
 use crate::{Error, Result};
 use card::Card;
 use export::{Action, Maps, Shown};
@@ -142,7 +142,7 @@ pub struct Session {
     why: String,
     /// The card failed while it ran this clip.
     stopped: bool,
-    opening: Option<(Opening, BlobReader, String)>,
+    opening: Option<(Opening, BlobReader, String, Part)>,
     video: Option<Video>,
     shot: Option<Shot>,
     /// What the stage of this number compares: looked at point by point. Gone as soon as anything runs.
@@ -307,15 +307,16 @@ impl Session {
         self.begin_clip()
     }
 
-    /// Begins to open a video; `again`: the same one, because its frames are gone.
+    /// Begins to open a video; `again`: the same one, because its frames are gone. `part` says which part of it makes the
+    /// clip and how: `from` and `to` in seconds, `sampling` `segment` or `dense`, where they are given.
     ///
     /// # Errors
     /// Without a model, or when the browser cannot read the file.
-    pub fn open(&mut self, blob: web_sys::Blob, name: String, again: bool) -> Result<()> {
+    pub fn open(&mut self, blob: web_sys::Blob, name: String, again: bool, part: &JsValue) -> Result<()> {
         self.forget_clip();
         self.stopped &= again;
-        self.model()?;
-        self.opening = Some((Opening::default(), BlobReader::new(blob)?, name));
+        let part = self.model()?.part(part)?;
+        self.opening = Some((Opening::default(), BlobReader::new(blob)?, name, part));
         Ok(())
     }
 
@@ -324,12 +325,13 @@ impl Session {
     /// # Errors
     /// What the file is instead, or what is damaged; with `fallback` where the browser's player may open it.
     pub fn open_step(&mut self) -> Result<bool> {
-        let (opening, reader, _) = self.opening.as_mut().ok_or(Error::Order("Open a video first."))?;
+        let (opening, reader, _, part) = self.opening.as_mut().ok_or(Error::Order("Open a video first."))?;
         let Some(track) = opening.step(reader)? else { return Ok(false) };
+        let part = *part;
         check_size(track.width as u64, track.height as u64)?;
         let model = self.model()?;
-        let schedule = Schedule::new(&track, model.sampling(), model.config().frames)?;
-        if let Some((_, reader, name)) = self.opening.take() {
+        let schedule = Schedule::new(&track, part, model.config().frames)?;
+        if let Some((_, reader, name, _)) = self.opening.take() {
             self.video = Some(Video { name, reader, track, schedule, shot: Shot::default() });
         }
         self.log.times.opened = now();
@@ -338,7 +340,7 @@ impl Session {
 
     /// `{done, total, text}` of opening, in megabytes.
     pub fn reading(&self) -> JsValue {
-        let (done, total) = self.opening.as_ref().map_or((0, 0), |(o, r, _)| (o.position(), r.length()));
+        let (done, total) = self.opening.as_ref().map_or((0, 0), |(o, r, ..)| (o.position(), r.length()));
         let megabytes = |bytes: u64| JsValue::from((bytes as f64 / 1e6).ceil());
         let text = "looking for the frames, megabytes".into();
         object([("done", megabytes(done)), ("total", megabytes(total)), ("text", text)])
@@ -465,11 +467,11 @@ impl Session {
         Ok(object([("done", done.into()), ("total", total.into()), ("text", schedule.text().into())]))
     }
 
-    /// Where the browser's player should seek, in seconds.
+    /// Where the browser's player should seek, in seconds; `part` as for [`Self::open`].
     ///
     /// # Errors
     /// Without a model, or when the player does not know how long the video is.
-    pub fn seek_times(&mut self, duration: f64) -> Result<Vec<f64>> {
+    pub fn seek_times(&mut self, duration: f64, part: &JsValue) -> Result<Vec<f64>> {
         self.forget_clip();
         self.log.times.opened = now();
         let model = self.model.as_ref().ok_or(Error::Order("Load a model before a video."))?;
@@ -477,10 +479,14 @@ impl Session {
             let (what, found) = ("the video's duration", duration.to_string());
             return Err(Error::Message { what, found, expected: "a number of seconds above 0" });
         }
-        let count = (duration * ASSUMED_RATE).clamp(1.0, 10_000_000.0) as usize;
-        let clips = motion_clip::sample::clip_indices(model.sampling(), count, model.config().frames, 1)?;
-        let middle = |index: usize| (index as f64 + 0.5) / count as f64 * duration;
-        Ok(clips.into_iter().flatten().map(middle).collect())
+        let Part { seconds: [from, to], sampling } = model.part(part)?;
+        let (from, to) = (from.clamp(0.0, duration), to.clamp(0.0, duration));
+        let count = ((to - from) * ASSUMED_RATE).clamp(1.0, 10_000_000.0) as usize;
+        let clips = motion_clip::sample::clip_indices(sampling, count, model.config().frames, 1)?;
+        let middle = |index: usize| from + (index as f64 + 0.5) / count as f64 * (to - from);
+        let times = clips.into_iter().flatten().map(middle).collect();
+        self.shot.insert(Shot::default()).seconds = [0.0, duration];
+        Ok(times)
     }
 
     /// One picture from the browser's player, in the order of `seek_times`.
@@ -1076,6 +1082,25 @@ impl Model {
         Preprocess { resize, input_size, mean, std }
     }
 
+    /// The part of a video that a message asks for.
+    ///
+    /// # Errors
+    /// When something else stands in the place of a number or a name.
+    fn part(&self, message: &JsValue) -> Result<Part> {
+        let Part { seconds: [from, to], sampling } = Part::whole(self.sampling());
+        let sampling = match text(message, "sampling").as_deref() {
+            None => sampling,
+            Some("segment") => Sampling::Segment,
+            Some("dense") => Sampling::Dense,
+            Some(other) => {
+                let found = format!("{other:?}");
+                return Err(Error::Message { what: "sampling", found, expected: "\"segment\" or \"dense\"" });
+            }
+        };
+        let seconds = [number(message, "from")?.unwrap_or(from), number(message, "to")?.unwrap_or(to)];
+        Ok(Part { seconds, sampling })
+    }
+
     fn sampling(&self) -> Sampling {
         match self.config().sampling {
             config::Sampling::Segment => Sampling::Segment,
@@ -1130,6 +1155,14 @@ impl Model {
         object([
             ("backbone", self.name.as_str().into()),
             ("frames", config.frames.into()),
+            (
+                "sampling",
+                match self.sampling() {
+                    Sampling::Segment => "segment",
+                    Sampling::Dense => "dense",
+                }
+                .into(),
+            ),
             ("input_size", config.input_size.into()),
             ("classes", config.classes().into()),
             ("parameters", parameters.into()),
@@ -1151,6 +1184,7 @@ impl Video {
         self.shot.codec = self.track.codec;
         self.shot.degrees = self.track.orientation.degrees();
         self.shot.frames = self.schedule.frame_count();
+        self.shot.seconds = self.schedule.seconds();
         if self.shot.frames == 1 {
             return Err(Error::OneFrame);
         }

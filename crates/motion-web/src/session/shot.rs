@@ -36,6 +36,8 @@ pub(super) struct Shot {
     pub(super) indices: Vec<usize>,
     /// Upright width and height of the video in pixels.
     pub(super) source: [usize; 2],
+    /// When the video's first and last frame are shown, in seconds.
+    pub(super) seconds: [f64; 2],
     /// Frames of the video; 0 when nobody knows.
     pub(super) frames: usize,
     pub(super) codec: String,
@@ -211,6 +213,7 @@ impl Shot {
             ("width", width.into()),
             ("height", height.into()),
             ("frames", self.frames.into()),
+            ("seconds", array(self.seconds)),
             ("codec", codec.into()),
             ("rotation", self.degrees.into()),
             ("crop", crop),

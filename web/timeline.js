@@ -1,0 +1,80 @@
+// Which part of the video makes the clip, and where in it the clip's frames lie. In: a clip. Out: another part.
+
+import { $, element, seconds } from './dom.js';
+
+const STEPS = 500; // of the handles where nobody knows the number of frames
+
+export class Timeline {
+  #seconds = [0, 0]; // of the video's first and last frame
+  #step = 1;
+  #onChange;
+
+  // onChange({from, to, sampling}): what is as the video or the model has it is left out.
+  constructor(onChange) {
+    this.#onChange = onChange;
+    for (const id of ['from', 'to']) {
+      $(id).addEventListener('input', () => this.#keepApart(id));
+      $(id).addEventListener('change', () => this.#onChange(this.#part()));
+    }
+    $('sampling').addEventListener('change', () => this.#onChange(this.#part()));
+    $('whole').addEventListener('click', () => this.#onChange({ sampling: this.#part().sampling }));
+  }
+
+  // Whether the video's length is known.
+  get known() {
+    return this.#seconds[1] > this.#seconds[0];
+  }
+
+  setClip({ source, times }, { from, to, sampling }, usual) {
+    const [first, last] = source.seconds ?? [0, 0];
+    this.#seconds = [first, last];
+    if (!this.known) return;
+    this.#step = (last - first) / (source.frames > 1 ? source.frames - 1 : STEPS);
+    for (const [id, value] of [['from', from ?? first], ['to', to ?? last]]) {
+      Object.assign($(id), { min: first, max: last, step: this.#step });
+      $(id).value = value;
+    }
+    $('sampling').value = sampling ?? usual;
+    $('sampling').dataset.usual = usual;
+    const place = (time) => (time - first) / (last - first);
+    $('ticks').replaceChildren(...times.map((time) => {
+      const tick = element('i');
+      tick.style.setProperty('--at', place(time));
+      return tick;
+    }));
+    this.#label();
+  }
+
+  // Two frames at least.
+  #keepApart(moved) {
+    const [from, to] = [$('from'), $('to')];
+    if (to.valueAsNumber - from.valueAsNumber < this.#step * 0.99) {
+      if (moved === 'from') from.valueAsNumber = Math.max(to.valueAsNumber - this.#step, this.#seconds[0]);
+      else to.valueAsNumber = Math.min(from.valueAsNumber + this.#step, this.#seconds[1]);
+    }
+    this.#label();
+  }
+
+  #part() {
+    const [first, last] = this.#seconds;
+    const [from, to] = [$('from').valueAsNumber, $('to').valueAsNumber];
+    const { value, dataset: { usual } } = $('sampling');
+    return {
+      from: from - first < this.#step / 2 ? undefined : from,
+      to: last - to < this.#step / 2 ? undefined : to,
+      sampling: value === usual ? undefined : value,
+    };
+  }
+
+  #label() {
+    const [first, last] = this.#seconds;
+    const [from, to] = [$('from').valueAsNumber, $('to').valueAsNumber];
+    $('ticks').style.setProperty('--from', (from - first) / (last - first));
+    $('ticks').style.setProperty('--to', (to - first) / (last - first));
+    for (const id of ['from', 'to']) $(id).setAttribute('aria-valuetext', seconds($(id).valueAsNumber));
+    const { from: begins, to: ends } = this.#part();
+    const whole = begins === undefined && ends === undefined;
+    $('whole').hidden = whole;
+    $('part-text').textContent = whole ? `all ${(last - first).toFixed(2)} s` : `${from.toFixed(2)} to ${to.toFixed(2)} s`;
+  }
+}

@@ -22,6 +22,12 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// A list of terms, each with its text.
+export function fill(list, pairs) {
+  list.replaceChildren(...pairs.map(([term, text]) =>
+    element('div', {}, element('dt', { textContent: term }), element('dd', { textContent: text }))));
+}
+
 // Show one of the worker's pictures at its own size; style sheets enlarge it.
 export function paint(canvas, { width, height, rgba, bitmap, x, y }) {
   canvas.width = width;

@@ -7,6 +7,7 @@ import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
 import { Hero } from './hero.js';
 import { listen } from './keys.js';
+import { ModelSheet } from './model-sheet.js';
 import { keepForLater } from './offline.js';
 import { Point } from './point.js';
 import { download, film, picture } from './save.js';
@@ -25,6 +26,7 @@ const hero = new Hero((frame, maps) => {
   point.setFrame(frame);
   writeLink();
 });
+const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
 const point = new Point({
@@ -52,6 +54,7 @@ let asked = 0;         // id of the question about a point
 let saving = 0;        // id of the request for a file
 let loading = 0;       // id of the request for a model
 let model = null;      // {backbone, …}: the one that answers
+let card = null;       // of the model that was asked for last
 let link = linked();   // what the address asked for, until it is shown
 let unmet = [];        // what of it cannot be
 
@@ -106,17 +109,19 @@ function changeStage(chosen) {
   else begin({ type: 'stage', stage }, shown, true);
 }
 
-function loadModel(message) {
+// card: its README.md, a file or an address.
+function loadModel(message, itsCard = message.url && `${message.url}README.md`) {
   if (work) engine.cancel(work.id);
   if (work) stopWork();
   live = null; // the worker forgets the clip
+  card = itsCard;
   loading = engine.request({ type: 'load-model', ...message });
   $('model-name').textContent = 'loading the model';
 }
 
 function openFiles(files) {
-  const [config, weights] = ['.json', '.safetensors'].map((end) => files.find(({ name }) => name.endsWith(end)));
-  if (config && weights) loadModel({ files: { config, weights } });
+  const [config, weights, readme] = ['.json', '.safetensors', '.md'].map((end) => files.find(({ name }) => name.endsWith(end)));
+  if (config && weights) loadModel({ files: { config, weights } }, readme);
   else if (config || weights) {
     fail(`A model is two files, chosen together: config.json and model.safetensors. Here is only ${(config ?? weights).name}.`);
   } else if (files.length) openVideo({ file: files[0] });
@@ -189,7 +194,8 @@ engine.addEventListener('model', ({ detail: { id, info } }) => {
   if (id !== loading) return; // the same model again, after a restart
   model = info;
   $('model-name').textContent = model.backbone;
-  $('open-model').title = `${info.text} Open another: its config.json and model.safetensors.`;
+  $('model-sheet-open').title = info.text;
+  modelSheet.set(info, card);
   stage = info.default_stage;
   settings = sent = info.settings;
   followLink(info);

@@ -1,6 +1,6 @@
 // What stands beside the picture: actions, legend, settings, facts. In: the worker's messages. Out: text and choices.
 
-import { $, duration, element, percent } from './dom.js';
+import { $, duration, element, fill, percent } from './dom.js';
 
 export function showScores({ top }) {
   $('scores').replaceChildren(
@@ -111,9 +111,4 @@ export function processor({ backend, threads }) {
 
 export function showNotes(notes) {
   $('notes').replaceChildren(...notes.map((textContent) => element('p', { textContent })));
-}
-
-function fill(list, pairs) {
-  list.replaceChildren(...pairs.map(([term, text]) =>
-    element('div', {}, element('dt', { textContent: term }), element('dd', { textContent: text }))));
 }

@@ -23,13 +23,17 @@ const STATES = {
     await page.keyboard.press('?');
     await expect(page.getByRole('dialog')).toBeVisible();
   },
+  model: async (page) => {
+    await page.locator('#model-sheet-open').click();
+    await expect(page.getByRole('dialog')).toBeVisible();
+  },
   tour: async (page) => {
     await page.getByRole('button', { name: 'Take a two-minute tour' }).click();
     await expect(page.locator('#tour')).toBeVisible();
   },
 };
 
-const BODY = { point: 'result', tour: 'result', help: 'empty' };
+const BODY = { point: 'result', tour: 'result', help: 'empty', model: 'empty' };
 
 for (const [name, reach] of Object.entries(STATES)) {
   for (const colorScheme of ['light', 'dark']) {
@@ -459,6 +463,22 @@ test('nothing moves by itself where the system asks for that', async ({ page }) 
   await visitWithoutNetwork(page);
   await expect.poll(() => page.locator('#demos video').evaluateAll((all) => all.every((video) => video.readyState >= 2))).toBe(true);
   expect(await page.locator('#demos video').evaluateAll((all) => all.some((video) => !video.paused))).toBe(false);
+});
+
+test('the model says what it is', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await page.locator('#model-sheet-open').click();
+  await expect(page.locator('#model-facts')).toContainText('8 frames of 224 × 224 pixels, segment');
+  await expect(page.locator('#model-facts')).toContainText('2,000,000');
+  await expect(page.locator('#model-labels li')).toHaveCount(5);
+  await page.getByText('Its card').click();
+  await expect(page.locator('#model-card')).toContainText('# Model card');
+  await page.getByRole('button', { name: 'Close' }).click();
+  // Another folder has its own card, or none.
+  const files = ['config.json', 'model.safetensors'].map((name) => ({ name, mimeType: '', buffer: Buffer.from('{}') }));
+  await page.setInputFiles('#model-files', [...files, { name: 'README.md', mimeType: 'text/markdown', buffer: Buffer.from('Mine.') }]);
+  await page.locator('#model-sheet-open').click();
+  await expect(page.locator('#model-card')).toHaveText('Mine.');
 });
 
 test('a model is opened by its two files, and one alone is not enough', async ({ page }) => {

@@ -2,6 +2,7 @@
 // There is no mathematics here; the worker (worker.js, crates/motion-web) owns the network and all drawing of maps.
 
 import { linked, remember, within } from './address.js';
+import { Camera } from './camera.js';
 import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
@@ -26,6 +27,7 @@ const hero = new Hero((frame, maps) => {
   point.setFrame(frame);
   writeLink();
 });
+const camera = new Camera();
 const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
@@ -68,6 +70,7 @@ function begin(message, result, quiet) {
 
 // `quiet`: the same video again, behind the result that is on the page.
 function openVideo({ file, name = file.name, demo = '', part = {} }, quiet = false) {
+  if (camera.on) stopCamera();
   failure = '';
   if (!quiet) {
     hero.pause();
@@ -87,14 +90,51 @@ function changePart(part) {
   openVideo({ ...shown, part }, true);
 }
 
+// ---- the webcam: one clip after the other, each of what came last
+
+async function startCamera() {
+  try {
+    failure = '';
+    await camera.start(model?.frames ?? 8);
+    $('camera').textContent = 'Stop webcam';
+    $('camera').setAttribute('aria-pressed', 'true');
+    if (work) engine.cancel(work.id);
+    else watchCamera();
+  } catch (error) {
+    camera.stop();
+    fail(error.message);
+  }
+}
+
+async function watchCamera() {
+  const clip = await camera.clip();
+  if (!clip || work) return;
+  hero.pause();
+  live = { name: 'Webcam', camera: true, demo: '', part: {}, clip: null, maps: {}, scores: null };
+  work = { id: engine.request({ type: 'live', ...clip }, clip.frames), type: 'live', result: live, quiet: true, maps: {}, scores: null };
+  work.began = performance.now();
+  layout();
+}
+
+function stopCamera() {
+  camera.stop();
+  $('camera').textContent = 'Webcam';
+  $('camera').setAttribute('aria-pressed', 'false');
+}
+
 function changeSettings(changed) {
   settings = { ...settings, ...changed };
+  if (camera.on) {
+    sent = settings;
+    return engine.request({ type: 'settings', ...settings });
+  }
   if (shown !== live || work?.type === 'open') return openAgain();
   sent = settings;
   begin({ type: 'settings', ...settings }, shown, true);
 }
 
 function changeBackend(choice) {
+  if (camera.on) return engine.request({ type: 'backend', choice });
   if (shown && shown === live && work?.type !== 'open') return begin({ type: 'backend', choice }, shown, true);
   engine.request({ type: 'backend', choice });
   if (work?.type === 'open') openVideo(live);
@@ -111,6 +151,7 @@ function changeStage(chosen) {
 
 // card: its README.md, a file or an address.
 function loadModel(message, itsCard = message.url && `${message.url}README.md`) {
+  if (camera.on) stopCamera();
   if (work) engine.cancel(work.id);
   if (work) stopWork();
   live = null; // the worker forgets the clip
@@ -136,7 +177,7 @@ async function openDemo(clip, part) {
 // ---------------------------------------------------------------- answers
 
 // Requests whose maps and scores take the place of those on the page, all at once.
-const replaces = (type) => type === 'settings' || type === 'backend';
+const replaces = (type) => ['settings', 'backend', 'live'].includes(type);
 
 // Answers to a request that has been replaced since are of no interest.
 function on(type, answer) {
@@ -149,6 +190,7 @@ on('progress', showProgress);
 
 on('clip', (clip, result) => {
   result.clip = clip;
+  if (work.type === 'live') return; // with its maps
   show(result, work.quiet ? hero.frame : within(link.frame, 1, clip.frames.length) - 1);
 });
 
@@ -168,22 +210,29 @@ on('scores', (scores, result) => {
 });
 
 on('done', (_, result) => {
-  const { type, maps, scores } = work;
+  const { type, maps, scores, began } = work;
   work = null;
   if (replaces(type)) Object.assign(result, { maps, scores });
   if (type !== 'stage') good = result;
+  if (type === 'live') show(result, result.clip.frames.length - 2);
   showScores(result);
+  if (type === 'live') $('run-facts').textContent = `${side.processor(scores)} · ${(1000 / (performance.now() - began)).toFixed(1)} clips a second`;
   const [best] = result.scores.top;
   if (type === 'stage') say(`Maps of ${stage}.`);
-  else say(`${result.name}: ${best.label}, ${percent(best.probability)}.`);
+  else if (type !== 'live') say(`${result.name}: ${best.label}, ${percent(best.probability)}.`);
   changeStage(stage);
   if (!work) link = {};
   layout();
+  if (camera.on && !work) watchCamera();
 });
 
-on('cancelled', stopWork);
+on('cancelled', () => {
+  stopWork();
+  if (camera.on) watchCamera();
+});
 
 on('error', ({ message }) => {
+  if (camera.on) stopCamera();
   stopWork();
   fail(message);
 });
@@ -227,6 +276,7 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
 });
 
 engine.addEventListener('restarted', ({ detail: { message, couldStart, lostModel } }) => {
+  if (camera.on) stopCamera();
   if (work) stopWork();
   point.answer(null);
   live = null;
@@ -400,7 +450,7 @@ function say(text) {
 
 function layout() {
   const picture = shown?.clip && !failure;
-  const busy = work && !failure;
+  const busy = work && !failure && !(work.type === 'live' && picture);
   $('empty').hidden = Boolean(failure || picture || busy);
   $('picture').hidden = $('transport').hidden = !picture;
   $('timeline').hidden = !picture || !timeline.known;
@@ -469,7 +519,11 @@ $('back').addEventListener('click', () => {
   failure = '';
   show(good);
 });
-$('cancel').addEventListener('click', () => engine.cancel(work.id));
+$('camera').addEventListener('click', () => (camera.on ? stopCamera() : startCamera()));
+$('cancel').addEventListener('click', () => {
+  if (camera.on) stopCamera();
+  engine.cancel(work.id);
+});
 $('share').addEventListener('click', async () => {
   writeLink(true);
   const copied = navigator.clipboard?.writeText(location.href).then(() => true, () => false);

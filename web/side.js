@@ -68,7 +68,8 @@ function check(group, value) {
 }
 
 export function showFacts({ source, indices, approximate }, scores) {
-  const frames = approximate ? 'near those asked for, by the browser’s player' : indices.map((i) => i + 1).join(', ');
+  const numbers = indices.map((i) => i + 1).join(', ') || 'the last that came';
+  const frames = approximate ? 'near those asked for, by the browser’s player' : numbers;
   const rotation = source.rotation ? `, turned by ${source.rotation}°` : '';
   fill($('facts'), [
     ['Video', `${source.width} × ${source.height}${rotation}, ${source.codec}`],

@@ -22,6 +22,7 @@
 //     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense'; absent: all of it, the model's
 // {type: 'video-element', id, duration, width, height}  after 'need-video-element': what <video> found (seconds, px)
 // {type: 'approximate-frames', id, frames: [ImageBitmap], times: [seconds], name}  after 'seek'; transfer them
+// {type: 'live', id, frames: [ImageBitmap], times: [seconds]}  what a camera saw last, all answers as for 'open'; transfer them
 // {type: 'settings', id, estimator, sigma, temperature, patch}   any of them; what is absent stays. estimator:
 //     'kernel' | 'soft'. With a clip open, only what comes after the first MS module's input is run again.
 // {type: 'backend', id, choice, reason, precision}    'auto' | 'gpu' | 'cpu': where the network runs; 'auto' until it is said,
@@ -106,6 +107,7 @@ const PAUSED = Symbol('the page has to answer first');
 const replaces = {
   'load-model': () => true,
   open: (type) => type !== 'load-model',
+  live: (type) => type === 'live' || type === 'stage' || type === 'point',
   settings: (type) => type === 'settings',
   backend: (type) => type === 'settings' || type === 'backend',
 };
@@ -219,6 +221,19 @@ const handlers = {
       frame.close?.();
     }
     await analyse(id, name);
+  },
+
+  async live({ id, frames, times }) {
+    session.begin();
+    session.seek_times(1, {}); // forgets the clip before
+    for (const [i, frame] of frames.entries()) {
+      const { width, height } = frame;
+      session.put_approximate(times[i], width, height, draw(frame, width, height));
+      frame.close();
+    }
+    const clip = await session.clip('Webcam');
+    post({ type: 'clip', id, ...clip, approximate: false, source: { ...clip.source, codec: 'a camera', seconds: undefined } });
+    await run(id);
   },
 
   async settings(settings) {

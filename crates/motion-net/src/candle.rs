@@ -56,7 +56,7 @@ impl CandleBackend {
     /// The first NVIDIA card.
     ///
     /// # Errors
-    /// [`crate::Error::Candle`] when there is none, or this program was built without the `cuda` feature.
+    /// [`crate::Error::Backend`] when there is none, or this program was built without the `cuda` feature.
     pub fn cuda() -> Result<Self> {
         Ok(Self::new(Device::new_cuda(0)?))
     }

@@ -135,10 +135,14 @@ export function ffmpeg(name, ...args) {
 
 // ---------------------------------------------------------------- the native program
 
+const program = process.env.MOTIONLENS ?? join(ROOT, 'target/release/motionlens');
+
 export function motionlens(...args) {
-  const program = process.env.MOTIONLENS ?? join(ROOT, 'target/release/motionlens');
   execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
+
+// Each line that it says with --json.
+export const said = (...args) => execFileSync(program, args, { stdio: ['ignore', 'pipe', 'ignore'] }).toString().trim().split('\n').map(JSON.parse);
 
 // Save what the page computed, and let the native program compute the same from the same clip, on the CPU.
 export async function savedResults(page, model, estimator) {

@@ -13,7 +13,7 @@ pub(crate) fn run(xtask: &Path, failed: &mut Vec<String>) -> Result<Count> {
         bail!("web/pkg is not built: run the step `page` first");
     }
     let npm = tools::need(&tools::NPM)?;
-    let chromium = tools::chromium()?;
+    let (chromium, firefox) = (tools::chromium()?, tools::firefox()?);
     build::tests()?;
     // The page's numbers are compared with those of the native program. With the tests, because dependencies have the
     // features that the tests ask for: without them all would be compiled once more.
@@ -28,7 +28,11 @@ pub(crate) fn run(xtask: &Path, failed: &mut Vec<String>) -> Result<Count> {
     playwright.args(["exec", "--no", "--", "playwright", "test"]).current_dir(&folder);
     // The programs that were just built lie side by side, wherever the target folder is.
     let motionlens = xtask.with_file_name(format!("motionlens{}", std::env::consts::EXE_SUFFIX));
-    playwright.env("CHROMIUM", chromium).env("XTASK", xtask).env("MOTIONLENS", motionlens);
+    playwright
+        .env("CHROMIUM", chromium)
+        .env("FIREFOX", firefox)
+        .env("XTASK", xtask)
+        .env("MOTIONLENS", motionlens);
     let ended = playwright.status().context("npm did not start")?;
     let count = read_results(&results, failed)?;
     if !ended.success() && count.failed == 0 {

@@ -18,11 +18,18 @@ const CHROMIUM: Tool = Tool {
     package: "chromium",
 };
 
+const FIREFOX: Tool = Tool { names: &["firefox-esr", "firefox"], package: "firefox-esr" };
+
 pub(crate) const PYTHON: Tool = Tool { names: &["python3", "python"], package: "python3-venv" };
 
 /// The browser named by `CHROMIUM`, else the one on `PATH`.
 pub(crate) fn chromium() -> Result<PathBuf> {
     std::env::var_os("CHROMIUM").map_or_else(|| need(&CHROMIUM), |path| Ok(path.into()))
+}
+
+/// The browser named by `FIREFOX`, else the one on `PATH`.
+pub(crate) fn firefox() -> Result<PathBuf> {
+    std::env::var_os("FIREFOX").map_or_else(|| need(&FIREFOX), |path| Ok(path.into()))
 }
 
 /// Install what a folder's package-lock.json names, if it changed.

@@ -40,7 +40,7 @@
 // {type: 'model', id, info, files}      info: {backbone, frames, sampling, input_size, classes, parameters, labels: [text],
 //     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}; files: those of the
 //     site that the worker took
-// {type: 'progress', id, step, done, total, text, limit}   step: 'read' | 'decode' | 'network' | 'maps'
+// {type: 'progress', id, step, done, total, text, limit}   step: 'model' | 'read' | 'decode' | 'network' | 'maps'
 // {type: 'clip', id, name, frames: [picture], times: [seconds], indices: [frame number in the video],
 //     source: {width, height, frames, seconds: [first, last], codec, rotation, crop: {x, y, width, height}}, approximate,
 //     notes: [text]}
@@ -177,7 +177,12 @@ async function answer(message) {
 const handlers = {
   async 'load-model'({ id, url, files }) {
     const config = await (files?.config ?? (await download(`${url}config.json`))).text();
-    const weights = await (files?.weights ?? (await download(`${url}model.safetensors`))).arrayBuffer();
+    const tell = (done, total) => {
+      const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+      const text = `loading the model, ${megabytes(done)} ${total ? `of ${megabytes(total)} ` : ''}MB`;
+      inform(id, 'model', { done, total, text });
+    };
+    const weights = await (files?.weights ?? (await download(`${url}model.safetensors`, tell))).arrayBuffer();
     await breathe(id);
     const info = session.load_model(config, new Uint8Array(weights));
     loaded = { config, weights: new Uint8Array(weights) };
@@ -318,7 +323,8 @@ function tuningOf(adapter, { backbone, input_size }) {
   };
 }
 
-async function download(url) {
+// tell(done, total): bytes; total is 0 where the server does not say it.
+async function download(url, tell = () => {}) {
   let response;
   try {
     response = await fetch(url);
@@ -326,7 +332,20 @@ async function download(url) {
     throw new Error(`The model file ${url} could not be fetched (${error.message}). Is the server running?`);
   }
   if (!response.ok) throw new Error(`The model file ${url} could not be fetched: the server answered ${response.status}.`);
-  return response.blob();
+  // Of a file that is packed on its way the length is that of the package.
+  const total = response.headers.has('content-encoding') ? 0 : Number(response.headers.get('content-length'));
+  const reader = response.body.getReader();
+  const parts = [];
+  let bytes = 0;
+  try {
+    for (let part; !(part = await reader.read()).done;) {
+      parts.push(part.value);
+      tell(bytes += part.value.length, total);
+    }
+  } catch (error) {
+    throw new Error(`The model file ${url} stopped after ${bytes} bytes (${error.message}). Try again.`);
+  }
+  return new Blob(parts);
 }
 
 // ---------------------------------------------------------------- compressed frames to pixels

@@ -274,7 +274,7 @@ test('where the device is destroyed between two frames of the video the CPU take
 });
 
 test('golden networks on WebGPU equal PyTorch’s', async ({ page }) => {
-  test.setTimeout(6 * 60_000); // ten networks and their kernels, all on SwiftShader
+  test.setTimeout(10 * 60_000); // ten networks and their kernels, all on SwiftShader
   const cases = networks();
   expect(cases.length).toBeGreaterThan(5);
   const found = await logitsOf(page, cases, { folder: 'pkg', threads: 1, gpu: true });

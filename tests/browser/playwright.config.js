@@ -9,7 +9,7 @@ export default defineConfig({
   workers: 1, // the network takes all cores there are
   retries: 0,
   timeout: 120_000,
-  globalTimeout: 30 * 60_000,
+  globalTimeout: 40 * 60_000,
   expect: { timeout: 60_000 },
   reporter: [['list'], ['json', { outputFile: 'results/results.json' }]],
   use: {

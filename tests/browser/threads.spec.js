@@ -100,8 +100,8 @@ for (const clip of demos) {
       const results = new Promise((resolve) => page.on('download', async (download) => {
         if (download.suggestedFilename() === 'results.safetensors') resolve(await download.path());
       }));
-      await page.locator('#details').evaluate((details) => { details.open = true; });
-      await page.click('#save');
+      await page.locator('#save').evaluate((details) => { details.open = true; });
+      await page.getByRole('button', { name: '.safetensors' }).click();
       const file = await results;
       expect(tensors(file).logits.values.length).toBeGreaterThan(1);
       found.push(readFileSync(file));

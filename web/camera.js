@@ -1,6 +1,8 @@
 // The webcam. In: a click. Out: its last frames, as many as a clip has. It is asked for by that click alone, and let go of
 // when it is not watched any more.
 
+import { wait } from './dom.js';
+
 const FRAME_MS = 90;  // between the frames of a clip: in a tenth of a second things move a few cells
 const HEIGHT = 256;   // of the pictures that are kept, in pixels: the network sees less
 
@@ -10,8 +12,11 @@ export class Camera {
   #frames = [];       // [{picture, time}], the newest last
   #count;
   #began = 0;
+  #onChange;
 
-  constructor() {
+  // onChange(on): it is watched from now on, or not any more, whoever ended it.
+  constructor(onChange) {
+    this.#onChange = onChange;
     this.#video.muted = true;
     this.#video.playsInline = true;
   }
@@ -38,6 +43,7 @@ export class Camera {
     this.#video.srcObject = this.#stream;
     await this.#video.play();
     this.#began = performance.now();
+    this.#onChange(true);
     this.#watch(this.#stream);
   }
 
@@ -46,6 +52,7 @@ export class Camera {
     this.#stream = null;
     this.#video.srcObject = null;
     for (const { picture } of this.#frames.splice(0)) picture.close();
+    this.#onChange(false);
   }
 
   // A copy of the newest frames, once there are enough: {frames: [ImageBitmap], times: [seconds]}; null when it was stopped.
@@ -69,5 +76,3 @@ export class Camera {
     }
   }
 }
-
-const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });

@@ -45,6 +45,8 @@ export function picture(picture, label) {
   return canvas;
 }
 
+export const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+export const estimatorName = (estimator) => (estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax');
 export const seconds = (time) => `${time.toFixed(2)} s`;
 export const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);

@@ -25,10 +25,7 @@ export class Hero {
 
   // What lies over the frame, and how much of it.
   get look() {
-    const [floor, sure] = [$('floor').valueAsNumber, $('sure').valueAsNumber];
-    $('floor-value').textContent = `${floor.toFixed(2)} cells`;
-    $('sure-value').textContent = sure.toFixed(2);
-    return { kind: $('view').value, floor, sure };
+    return { kind: $('view').value, floor: $('floor').valueAsNumber, sure: $('sure').valueAsNumber };
   }
 
   setClip(clip, frame = 0) {
@@ -52,14 +49,16 @@ export class Hero {
     const { frames, times } = this.#clip;
     this.frame = Math.min(Math.max(frame, 0), frames.length - 1);
     paint($('frame'), frames[this.frame]);
-    const { kind } = this.look;
-    const map = overlay($('overlay'), this.#maps, this.frame, this.look);
+    const { look } = this;
+    $('floor-value').textContent = `${look.floor.toFixed(2)} cells`;
+    $('sure-value').textContent = look.sure.toFixed(2);
+    const map = overlay($('overlay'), this.#maps, this.frame, look);
     $('overlay').hidden = !map;
     const position = `frame ${this.frame + 1} of ${frames.length}, at ${seconds(times[this.frame])}`;
     $('frame').setAttribute('aria-label', position);
     if (map) {
       const pair = `from frame ${this.frame + 1} to ${this.frame + 2}`;
-      $('overlay').setAttribute('aria-label', kind === 'confidence'
+      $('overlay').setAttribute('aria-label', look.kind === 'confidence'
         ? `confidence ${pair}`
         : `displacement ${pair}: ${this.#maps.words[this.frame]}`);
     }
@@ -95,9 +94,7 @@ export class Hero {
     $('play').setAttribute('aria-label', this.#playing ? 'Pause' : 'Play');
   }
 
-  // The map's opacity in percent, or as the slider stands.
-  fade(percent = null) {
-    if (percent !== null) $('opacity').value = percent;
+  fade() {
     $('overlay').style.opacity = Number($('opacity').value) / 100;
     $('opacity').setAttribute('aria-valuetext', `${$('opacity').value} %`);
   }

@@ -1,7 +1,7 @@
 // What is known of the model: numbers, actions, its card. In: the worker's 'model' message, the folder's README.md. Out: a
 // sheet.
 
-import { $, element, fill } from './dom.js';
+import { $, element, estimatorName, fill } from './dom.js';
 
 export class ModelSheet {
   #card = async () => null; // the card's text, or null where there is none
@@ -21,7 +21,7 @@ export class ModelSheet {
       ['Motion after', modules.join(', ') || 'no stage: it has no motion module'],
       ['Clip', `${info.frames} frames of ${info.input_size} × ${info.input_size} pixels, ${info.sampling}`],
       ['Parameters', info.parameters.toLocaleString('en')],
-      ['Estimation', `${estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax'}, window ${patch} × ${patch}, σ ${sigma} cells, τ ${temperature}`],
+      ['Estimation', `${estimatorName(estimator)}, window ${patch} × ${patch}, σ ${sigma} cells, τ ${temperature}`],
     ]);
     $('model-labels').replaceChildren(...info.labels.map((label) => element('li', { textContent: label })));
     this.#card = async () => {

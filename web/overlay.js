@@ -7,14 +7,20 @@ const SIDE = 896;        // of the arrows' canvas, in pixels
 const ACROSS = 14;       // arrows at most: each stands for the cell in the middle of those around it
 const LEAST_CELLS = 0.5; // what goes less far lies still
 
+// What became of the place (x, y) of a pair: displacement in cells, and confidence, as the map has them.
+export function match({ grid, legend, numbers }, pair, { x, y }) {
+  const i = (pair * grid.height + y) * grid.width + x;
+  const [dx, dy] = [0, 1].map((axis) => numbers.displacement[2 * i + axis] * legend.radius_cells);
+  return { dx, dy, confidence: numbers.confidence[i] };
+}
+
 // look: {kind: 'colours' | 'arrows' | 'confidence', floor, sure}; places that move less than floor (in cells) or are less
 // sure stay empty. Whether there is a map.
 export function overlay(canvas, maps, frame, { kind, floor, sure }) {
   if (!maps || frame >= maps.pairs) return false;
   const place = (y, x) => {
-    const i = (frame * maps.grid.height + y) * maps.grid.width + x;
-    const [dx, dy] = [0, 1].map((axis) => maps.numbers.displacement[2 * i + axis] * maps.legend.radius_cells);
-    return { dx, dy, shown: Math.hypot(dx, dy) >= floor && maps.numbers.confidence[i] >= sure };
+    const { dx, dy, confidence } = match(maps, frame, { x, y });
+    return { dx, dy, shown: Math.hypot(dx, dy) >= floor && confidence >= sure };
   };
   canvas.classList.toggle('smooth', kind === 'arrows');
   if (kind === 'arrows') arrows(canvas, maps.grid, place);

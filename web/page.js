@@ -20,6 +20,8 @@ import { VideoFrames } from './video-frames.js';
 
 const SHIFT_NOTE = 'Temporal shift: the first and the last frame lack a neighbour, so the first and the last map are weaker.';
 
+const SLIDERS = ['opacity', 'floor', 'sure']; // that say how the map is laid over the frame
+
 const engine = new Engine();
 const hero = new Hero((frame, maps) => {
   strip.mark(frame);
@@ -27,7 +29,10 @@ const hero = new Hero((frame, maps) => {
   point.setFrame(frame);
   writeLink();
 });
-const camera = new Camera();
+const camera = new Camera((on) => {
+  $('camera').textContent = on ? 'Stop webcam' : 'Webcam';
+  $('camera').setAttribute('aria-pressed', String(on));
+});
 const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
@@ -70,7 +75,7 @@ function begin(message, result, quiet) {
 
 // `quiet`: the same video again, behind the result that is on the page.
 function openVideo({ file, name = file.name, demo = '', part = {} }, quiet = false) {
-  if (camera.on) stopCamera();
+  camera.stop();
   failure = '';
   if (!quiet) {
     hero.pause();
@@ -96,8 +101,6 @@ async function startCamera() {
   try {
     failure = '';
     await camera.start(model?.frames ?? 8);
-    $('camera').textContent = 'Stop webcam';
-    $('camera').setAttribute('aria-pressed', 'true');
     if (work) engine.cancel(work.id);
     else watchCamera();
   } catch (error) {
@@ -114,12 +117,6 @@ async function watchCamera() {
   work = { id: engine.request({ type: 'live', ...clip }, clip.frames), type: 'live', result: live, quiet: true, maps: {}, scores: null };
   work.began = performance.now();
   layout();
-}
-
-function stopCamera() {
-  camera.stop();
-  $('camera').textContent = 'Webcam';
-  $('camera').setAttribute('aria-pressed', 'false');
 }
 
 function changeSettings(changed) {
@@ -151,7 +148,7 @@ function changeStage(chosen) {
 
 // card: its README.md, a file or an address.
 function loadModel(message, itsCard = message.url && `${message.url}README.md`) {
-  if (camera.on) stopCamera();
+  camera.stop();
   if (work) engine.cancel(work.id);
   if (work) stopWork();
   live = null; // the worker forgets the clip
@@ -232,7 +229,7 @@ on('cancelled', () => {
 });
 
 on('error', ({ message }) => {
-  if (camera.on) stopCamera();
+  camera.stop();
   stopWork();
   fail(message);
 });
@@ -276,7 +273,7 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
 });
 
 engine.addEventListener('restarted', ({ detail: { message, couldStart, lostModel } }) => {
-  if (camera.on) stopCamera();
+  camera.stop();
   if (work) stopWork();
   point.answer(null);
   live = null;
@@ -314,8 +311,8 @@ async function save(what) {
     saving = engine.request({ type: 'save', what, stage });
     return;
   }
-  const { name, clip, maps, scores } = shown;
-  const view = { name, clip, maps: maps[stage] ?? Object.values(maps)[0], scores, frame: hero.frame, look: hero.look, opacity: $('opacity').value / 100, wheel: $('wheel') };
+  const { name, clip, scores } = shown;
+  const view = { name, clip, maps: visibleMaps(shown), scores, frame: hero.frame, look: hero.look, opacity: $('opacity').value / 100, wheel: $('wheel') };
   const file = name.replace(/\.\w+$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '-');
   try {
     if (what === 'png') return download(await picture(view), `${file}.png`);
@@ -384,6 +381,9 @@ function giveUpVideo(id, result, reason) {
 
 // ---------------------------------------------------------------- what is on the page
 
+// Those of the stage that is chosen, or others until they come.
+const visibleMaps = ({ maps }) => maps[stage] ?? Object.values(maps)[0];
+
 function show(result, frame = 0) {
   shown = result;
   point.setClip(result.clip);
@@ -391,7 +391,7 @@ function show(result, frame = 0) {
   strip.setClip(result.clip);
   strip.mark(hero.frame);
   timeline.setClip(result.clip, result.part, model.sampling);
-  const visible = result.maps[stage] ?? Object.values(result.maps)[0];
+  const visible = visibleMaps(result);
   if (visible) {
     stage = visible.stage;
     showMaps(visible);
@@ -496,7 +496,7 @@ function writeLink(now = false) {
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
     view: $('view').value === 'colours' ? '' : $('view').value,
-    ...Object.fromEntries(['opacity', 'floor', 'sure'].map((id) => [id, $(id).value === $(id).defaultValue ? '' : $(id).value])),
+    ...Object.fromEntries(SLIDERS.map((id) => [id, $(id).value === $(id).defaultValue ? '' : $(id).value])),
     point: point.place,
   }, now === true);
 }
@@ -519,9 +519,9 @@ $('back').addEventListener('click', () => {
   failure = '';
   show(good);
 });
-$('camera').addEventListener('click', () => (camera.on ? stopCamera() : startCamera()));
+$('camera').addEventListener('click', () => (camera.on ? camera.stop() : startCamera()));
 $('cancel').addEventListener('click', () => {
-  if (camera.on) stopCamera();
+  camera.stop();
   engine.cancel(work.id);
 });
 $('share').addEventListener('click', async () => {
@@ -563,8 +563,8 @@ engine.request({ type: 'backend', choice: side.chooseBackend(wanted) ? wanted : 
 const place = new URL(`${query.get('model') ?? 'models/default'}/`, document.baseURI);
 if (place.origin === location.origin) loadModel({ url: place.href });
 else modelFailed(`The page fetches models of its own site only, not ${place.href}: download its config.json and model.safetensors, and drop them here.`);
-hero.fade(within(link.opacity, 0, 100));
-for (const id of ['floor', 'sure']) $(id).value = within(link[id], Number($(id).min), Number($(id).max)) ?? $(id).value;
+for (const id of SLIDERS) $(id).value = within(link[id], Number($(id).min), Number($(id).max)) ?? $(id).value;
+hero.fade();
 if ([...$('view').options].some(({ value }) => value === link.view)) $('view').value = link.view;
 const demos = showDemos(openDemo);
 demos.then((all) => {

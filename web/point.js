@@ -2,6 +2,7 @@
 // 'point' messages. Out: what was compared, every surface up to both vectors, and settings to try.
 
 import { $, element, paint } from './dom.js';
+import { match } from './overlay.js';
 
 const SURFACES = ['correlation', 'soft', 'gaussian', 'masked', 'kernel'];
 const CELL = 8; // pixels of a surface's cell: enough to outline one
@@ -131,13 +132,8 @@ export class Point {
     return { x: cell((clientX - left) / width, grid.width), y: cell((clientY - top) / height, grid.height) };
   }
 
-  // Displacement in cells, and confidence, as the map has them.
-  #values({ x, y }) {
-    const { grid, legend, numbers, pairs } = this.#maps;
-    if (this.#frame >= pairs) return null;
-    const i = (this.#frame * grid.height + y) * grid.width + x;
-    const [dx, dy] = [0, 1].map((axis) => numbers.displacement[2 * i + axis] * legend.radius_cells);
-    return { dx, dy, confidence: numbers.confidence[i] };
+  #values(place) {
+    return this.#frame < this.#maps.pairs ? match(this.#maps, this.#frame, place) : null;
   }
 
   #read(place) {

@@ -1,6 +1,6 @@
 // A view as a picture, a clip as a film. In: what is shown. Out: PNG and WebM, with a legend that stands for itself.
 
-import { paint, percent, seconds } from './dom.js';
+import { estimatorName, paint, percent, seconds, wait } from './dom.js';
 import { stays } from './hero.js';
 import { overlay } from './overlay.js';
 
@@ -50,9 +50,8 @@ export function draw(canvas, { name, clip, maps, scores, frame, look, opacity, w
   space();
   for (const { label, probability } of scores.top.slice(0, 3)) line(`${percent(probability)}  ${label}`, { colour: '#111' });
   space();
-  const estimator = scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax';
   const what = kind === 'confidence' ? kind : 'displacement';
-  line(`${what} of ${maps.stage}${maps.probe ? ' (probe)' : ''}, ${estimator}`, { colour: '#111' });
+  line(`${what} of ${maps.stage}${maps.probe ? ' (probe)' : ''}, ${estimatorName(scores.settings.estimator)}`, { colour: '#111' });
   space();
   if (kind === 'confidence' && map) {
     const [low, high] = maps.confidence_ranges[frame].map((end) => end.toFixed(2));
@@ -102,7 +101,7 @@ export async function film(view, onFrame) {
   for (let frame = 0; frame < length; frame++) {
     onFrame(frame, length);
     draw(canvas, { ...view, frame });
-    await new Promise((resolve) => { setTimeout(resolve, stays(view.clip.times, frame)); });
+    await wait(stays(view.clip.times, frame));
   }
   draw(canvas, { ...view, frame: length - 1 }); // the last one ends where its time does
   recorder.stop();

@@ -1,6 +1,6 @@
 // What stands beside the picture: actions, legend, settings, facts. In: the worker's messages. Out: text and choices.
 
-import { $, duration, element, fill, percent } from './dom.js';
+import { $, duration, element, estimatorName, fill, percent } from './dom.js';
 
 export function showScores({ top }) {
   $('scores').replaceChildren(
@@ -74,7 +74,7 @@ export function showFacts({ source, indices, approximate }, scores) {
   fill($('facts'), [
     ['Video', `${source.width} × ${source.height}${rotation}, ${source.codec}`],
     ['Frames shown', source.frames ? `${frames} of ${source.frames}` : frames],
-    ['Estimator', scores.settings.estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax'],
+    ['Estimator', estimatorName(scores.settings.estimator)],
     ['Backend', scores.backend === 'gpu' ? `WebGPU, ${scores.adapter}` : `${processor(scores)}, in WebAssembly`],
     ...(scores.start ? [['WebGPU’s start', started(scores.start)]] : []),
     ['Memory', `${(scores.memory / 1e6).toFixed()} MB at most`],

@@ -7,6 +7,7 @@ const STEPS = 500; // of the handles where nobody knows the number of frames
 export class Timeline {
   #seconds = [0, 0]; // of the video's first and last frame
   #step = 1;
+  #usual = ''; // sampling of the model
   #onChange;
 
   // onChange({from, to, sampling}): what is as the video or the model has it is left out.
@@ -35,7 +36,7 @@ export class Timeline {
       $(id).value = value;
     }
     $('sampling').value = sampling ?? usual;
-    $('sampling').dataset.usual = usual;
+    this.#usual = usual;
     const place = (time) => (time - first) / (last - first);
     $('ticks').replaceChildren(...times.map((time) => {
       const tick = element('i');
@@ -58,11 +59,11 @@ export class Timeline {
   #part() {
     const [first, last] = this.#seconds;
     const [from, to] = [$('from').valueAsNumber, $('to').valueAsNumber];
-    const { value, dataset: { usual } } = $('sampling');
+    const { value } = $('sampling');
     return {
       from: from - first < this.#step / 2 ? undefined : from,
       to: last - to < this.#step / 2 ? undefined : to,
-      sampling: value === usual ? undefined : value,
+      sampling: value === this.#usual ? undefined : value,
     };
   }
 

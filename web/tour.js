@@ -1,6 +1,6 @@
 // A walk through a demo clip, with the page itself. In: steps. Out: a panel that points at things.
 
-import { $ } from './dom.js';
+import { $, wait } from './dom.js';
 
 // What a step points at, says, and does before it says it.
 const STEPS = [
@@ -43,6 +43,7 @@ const STEPS = [
   },
 ];
 const PATIENCE = 60_000; // ms for the demo clip
+const GLANCE = 100; // ms from one look at it to the next
 
 export class Tour {
   #page;
@@ -96,14 +97,12 @@ export class Tour {
 // Whether a result comes.
 async function shown() {
   const until = performance.now() + PATIENCE;
-  await wait(); // the clip has begun to open by then
+  await wait(GLANCE); // the clip has begun to open by then
   while (performance.now() < until) {
     const { state } = document.body.dataset;
     if (state === 'result') return true;
     if (state === 'error') return false;
-    await wait();
+    await wait(GLANCE);
   }
   return false;
 }
-
-const wait = () => new Promise((resolve) => { setTimeout(resolve, 100); });

@@ -227,8 +227,7 @@ impl Session {
         let weights = Weights::from_safetensors(weights)?;
         let parameters = weights.count();
         let estimation = config.motion.as_ref().map_or_else(Estimation::default, |m| m.estimation());
-        let backbone = serde_json::to_value(config.backbone).ok();
-        let name = backbone.and_then(|b| b.as_str().map(str::to_owned)).unwrap_or_default();
+        let name = name_of(config.backbone);
         let cpu = Runner::load(Rc::default(), config, weights)?;
         (self.start, self.why, self.adapter) = (None, String::new(), String::new());
         let model = self.model.insert(Model { cpu, gpu: None, estimation, name });
@@ -790,15 +789,7 @@ impl Session {
     }
 
     async fn save_clip(&mut self) -> Result<JsValue> {
-        let (clip, logits, saved) = loop {
-            match self.results().await {
-                Err(error) => {
-                    self.take_over(error)?;
-                    self.catch_up(usize::MAX)?;
-                }
-                Ok(found) => break found,
-            }
-        };
+        let (clip, logits, saved) = self.answer(usize::MAX, async |session| session.results().await).await?;
         let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
@@ -944,17 +935,24 @@ impl Session {
         Ok(())
     }
 
-    /// Maps of a stage, what their colours mean, and their pictures.
-    async fn stage_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
+    /// What the network in use answers. Where the graphics card fails instead, the CPU begins the clip again, runs as far as
+    /// stage `index`, and is asked.
+    async fn answer<T>(&mut self, index: usize, ask: impl AsyncFn(&mut Self) -> Result<T>) -> Result<T> {
         loop {
-            match self.stage_maps_in_use(index).await {
+            match ask(self).await {
                 Err(error) => {
                     self.take_over(error)?;
                     self.catch_up(index)?;
                 }
-                Ok(found) => return found.ok_or(Error::Order("Open a video first.")),
+                answer => return answer,
             }
         }
+    }
+
+    /// Maps of a stage, what their colours mean, and their pictures.
+    async fn stage_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
+        let found = self.answer(index, async |session| session.stage_maps_in_use(index).await).await?;
+        found.ok_or(Error::Order("Open a video first."))
     }
 
     async fn stage_maps_in_use(&mut self, index: usize) -> Result<Option<(StageMaps, Colours, Pictures)>> {
@@ -989,15 +987,8 @@ impl Session {
 
     /// What a stage that has run compares.
     async fn stage_compared(&mut self, index: usize) -> Result<Compared> {
-        loop {
-            match self.stage_compared_in_use(index).await {
-                Err(error) => {
-                    self.take_over(error)?;
-                    self.catch_up(index)?;
-                }
-                Ok(found) => return found.ok_or(Error::Order("Open a video first.")),
-            }
-        }
+        let found = self.answer(index, async |session| session.stage_compared_in_use(index).await).await?;
+        found.ok_or(Error::Order("Open a video first."))
     }
 
     async fn stage_compared_in_use(&self, index: usize) -> Result<Option<Compared>> {
@@ -1018,16 +1009,11 @@ impl Session {
 
     async fn logits(&mut self) -> Result<Vec<f32>> {
         let began = now();
-        let logits = loop {
-            let model = self.model()?;
-            match on!(model, runner => runner.logits().await) {
-                Err(error) => {
-                    self.take_over(error)?;
-                    self.catch_up(usize::MAX)?;
-                }
-                Ok(logits) => break logits,
-            }
+        let ask = async |session: &mut Self| {
+            let model = session.model()?;
+            on!(model, runner => runner.logits().await)
         };
+        let logits = self.answer(usize::MAX, ask).await?;
         self.log.times.network += now() - began;
         logits.ok_or(Error::Order("The network has not run to its end."))
     }
@@ -1155,14 +1141,7 @@ impl Model {
         object([
             ("backbone", self.name.as_str().into()),
             ("frames", config.frames.into()),
-            (
-                "sampling",
-                match self.sampling() {
-                    Sampling::Segment => "segment",
-                    Sampling::Dense => "dense",
-                }
-                .into(),
-            ),
+            ("sampling", name_of(config.sampling).into()),
             ("input_size", config.input_size.into()),
             ("classes", config.classes().into()),
             ("parameters", parameters.into()),
@@ -1193,6 +1172,12 @@ impl Video {
     }
 }
 
+/// What config.json calls one of several choices.
+fn name_of(choice: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(choice).ok();
+    value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 /// An estimation with what a message says of it.
 ///
 /// # Errors
@@ -1219,12 +1204,8 @@ fn changed(mut estimation: Estimation, settings: &JsValue) -> Result<Estimation>
 }
 
 fn settings_message(estimation: &Estimation) -> JsValue {
-    let estimator = match estimation.estimator {
-        Estimator::Kernel => "kernel",
-        Estimator::Soft => "soft",
-    };
     object([
-        ("estimator", estimator.into()),
+        ("estimator", name_of(estimation.estimator).into()),
         ("sigma", estimation.sigma.into()),
         ("temperature", estimation.temperature.into()),
         ("patch", estimation.patch.into()),

@@ -259,11 +259,29 @@ fn run_network<B: Backend>(b: &B, case: &Case) -> motion_net::Result<Tensors> {
     let scores = pass.scores.as_ref().expect("a whole pass has scores");
     ours.insert("pooled".into(), read(b, &scores.pooled));
     ours.insert("logits".into(), read(b, &scores.logits));
+    let places = now(net.class_activation(b, &pass))?.expect("a whole pass has class activation maps");
+    expect_places_to_add_up(&places, &read(b, &scores.logits));
     let mut frame_logits = read(b, &scores.frame_logits);
     let classes = frame_logits.shape[1];
     frame_logits.shape = vec![frame_logits.shape[0] / pass.frames, pass.frames, classes];
     ours.insert("frame_logits".into(), frame_logits);
     Ok(ours)
+}
+
+/// The mean of a class activation map over the places of a clip's frames is its score.
+fn expect_places_to_add_up(places: &HostTensor, logits: &HostTensor) {
+    let &[clips, classes] = logits.shape.as_slice() else { panic!("logits {:?}", logits.shape) };
+    let of_clip = places.data.len() / clips;
+    for (clip, scores) in logits.data.chunks(classes).enumerate() {
+        for (class, score) in scores.iter().enumerate() {
+            let all = places.data[clip * of_clip..][..of_clip].iter().skip(class).step_by(classes);
+            let mean = all.clone().sum::<f32>() / all.count() as f32;
+            assert!(
+                (mean - score).abs() <= 1e-3 * score.abs().max(1.0),
+                "class {class}: {mean}, not {score}"
+            );
+        }
+    }
 }
 
 /// Every case of a kind on a backend, judged.

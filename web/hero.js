@@ -1,5 +1,6 @@
-// The large picture: a frame with the displacement map over it. In: the clip's pictures. Out: which frame is shown.
+// The large picture: a frame with the displacement map over it, and another map beside that behind a wipe. In: the clip's pictures. Out: which frame is shown.
 
+import { apart } from './beside.js';
 import { $, paint, seconds } from './dom.js';
 import { overlay } from './overlay.js';
 
@@ -8,6 +9,8 @@ const LEAST_MS = 40; // faster than that nobody sees frames
 export class Hero {
   #clip = null;
   #maps = null;
+  #beside = null;
+  #seen = null;
   #playing = 0;
   #onFrame;
   frame = 0;
@@ -31,7 +34,7 @@ export class Hero {
   setClip(clip, frame = 0) {
     this.pause();
     this.#clip = clip;
-    this.#maps = null;
+    this.#maps = this.#beside = this.#seen = null;
     const { crop } = clip.source;
     document.documentElement.style.setProperty('--aspect', crop.width / crop.height);
     $('clip-name').textContent = clip.name;
@@ -45,6 +48,17 @@ export class Hero {
     this.show(this.frame);
   }
 
+  // Where the action was seen, {pictures}.
+  setSeen(seen) {
+    this.#seen = seen;
+    if ($('view').value === 'seen') this.show(this.frame);
+  }
+
+  setBeside(beside) {
+    this.#beside = beside;
+    if (this.#clip) this.show(this.frame);
+  }
+
   show(frame) {
     const { frames, times } = this.#clip;
     this.frame = Math.min(Math.max(frame, 0), frames.length - 1);
@@ -52,15 +66,24 @@ export class Hero {
     const { look } = this;
     $('floor-value').textContent = `${look.floor.toFixed(2)} cells`;
     $('sure-value').textContent = look.sure.toFixed(2);
-    const map = overlay($('overlay'), this.#maps, this.frame, look);
+    const whole = ['difference', 'seen'].includes(look.kind);
+    const drawn = whole ? { difference: this.#beside, seen: this.#seen }[look.kind] : this.#maps;
+    const map = overlay($('overlay'), drawn, this.frame, look);
     $('overlay').hidden = !map;
+    const wiped = !whole && map && overlay($('beside-map'), this.#beside, this.frame, look);
+    $('beside-map').hidden = $('wipe').hidden = !wiped;
+    $('stack').classList.toggle('wiped', wiped);
+    if (this.#beside) $('beside-text').textContent = map ? apart(this.#beside, this.frame) : '';
     const position = `frame ${this.frame + 1} of ${frames.length}, at ${seconds(times[this.frame])}`;
     $('frame').setAttribute('aria-label', position);
     if (map) {
       const pair = `from frame ${this.frame + 1} to ${this.frame + 2}`;
-      $('overlay').setAttribute('aria-label', look.kind === 'confidence'
-        ? `confidence ${pair}`
-        : `displacement ${pair}: ${this.#maps.words[this.frame]}`);
+      $('overlay').setAttribute('aria-label', {
+        confidence: `confidence ${pair}`,
+        difference: `difference ${pair}`,
+        seen: `where frame ${this.frame + 1} speaks for the action`,
+      }[look.kind] ?? `displacement ${pair}: ${this.#maps.words[this.frame]}`);
+      if (wiped) $('beside-map').setAttribute('aria-label', `compared with: ${this.#beside.words[this.frame]}`);
     }
     $('frame-text').textContent = `${this.frame + 1} / ${frames.length} · ${seconds(times[this.frame])}`;
     $('scrubber').value = this.frame;

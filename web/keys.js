@@ -12,7 +12,8 @@ const KEYS = [
   ...[1, 2, 3, 4, 5].map((n) => ({ key: String(n), press: () => [$('stages').querySelectorAll('input')[n - 1]] })),
   { name: '1–5', does: 'the stages, from the first' },
   { key: 'e', name: 'E', does: 'the other estimator', press: () => [$('estimators').querySelector('input:not(:checked)')] },
-  { key: 'v', name: 'V', does: 'colours, arrows, confidence', press: nextView },
+  { key: 'v', name: 'V', does: 'colours, arrows, confidence, the action', press: () => next($('view')) },
+  { key: 'c', name: 'C', does: 'compare with the other estimator, the way back', press: () => next($('beside')) },
   { key: 'i', name: 'I', does: 'look into a point, or not; arrows move it', press: () => [$('inspect')] },
   { key: 's', name: 'S', does: 'save the picture', press: () => [$('save').querySelector('button')] },
   { key: 'l', name: 'L', does: 'copy a link', press: () => [$('share')] },
@@ -20,11 +21,12 @@ const KEYS = [
   { key: '?', name: '?', does: 'this list', press: () => [$('help-open')] },
 ];
 
-function nextView() {
-  const view = $('view');
-  if (!view.checkVisibility()) return [];
-  view.selectedIndex = (view.selectedIndex + 1) % view.options.length;
-  view.dispatchEvent(new Event('change', { bubbles: true }));
+// The next choice of a list.
+function next(list) {
+  if (!list.checkVisibility()) return [];
+  const choices = [...list.options].filter(({ disabled }) => !disabled);
+  list.value = choices[(choices.indexOf(list.selectedOptions[0]) + 1) % choices.length].value;
+  list.dispatchEvent(new Event('change', { bubbles: true }));
   return [];
 }
 

@@ -14,18 +14,21 @@ export function match({ grid, legend, numbers }, pair, { x, y }) {
   return { dx, dy, confidence: numbers.confidence[i] };
 }
 
-// look: {kind: 'colours' | 'arrows' | 'confidence', floor, sure}; places that move less than floor (in cells) or are less
+// look: {kind: 'colours' | 'arrows' | 'confidence' | 'difference' | 'seen', floor, sure}; maps: the worker's 'maps', of a difference
+// its 'beside', of what was seen that of 'scores'. Places that move less than floor (in cells) or are less
 // sure stay empty. Whether there is a map.
 export function overlay(canvas, maps, frame, { kind, floor, sure }) {
-  if (!maps || frame >= maps.pairs) return false;
+  canvas.classList.toggle('smooth', ['arrows', 'seen'].includes(kind));
+  if (!maps || frame >= (maps.pairs ?? maps.pictures.length)) return false;
+  if (kind === 'seen') return Boolean(paint(canvas, maps.pictures[frame]));
   const place = (y, x) => {
     const { dx, dy, confidence } = match(maps, frame, { x, y });
     return { dx, dy, shown: Math.hypot(dx, dy) >= floor && confidence >= sure };
   };
-  canvas.classList.toggle('smooth', kind === 'arrows');
   if (kind === 'arrows') arrows(canvas, maps.grid, place);
   else {
-    paint(canvas, maps[kind === 'confidence' ? 'confidence' : 'displacement'][frame]);
+    paint(canvas, maps[kind === 'colours' ? 'displacement' : kind][frame]);
+    if (kind === 'difference') return true;
     const context = canvas.getContext('2d');
     for (let y = 0; y < canvas.height; y++) {
       for (let x = 0; x < canvas.width; x++) if (!place(y, x).shown) context.clearRect(x, y, 1, 1);

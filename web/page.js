@@ -2,6 +2,7 @@
 // There is no mathematics here; the worker (worker.js, crates/motion-web) owns the network and all drawing of maps.
 
 import { linked, remember, within } from './address.js';
+import { Beside, besideName } from './beside.js';
 import { Camera } from './camera.js';
 import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
@@ -20,7 +21,7 @@ import { VideoFrames } from './video-frames.js';
 
 const SHIFT_NOTE = 'Temporal shift: the first and the last frame lack a neighbour, so the first and the last map are weaker.';
 
-const SLIDERS = ['opacity', 'floor', 'sure']; // that say how the map is laid over the frame
+const SLIDERS = ['opacity', 'floor', 'sure', 'wipe']; // that say how the maps are laid over the frame
 
 const engine = new Engine();
 const hero = new Hero((frame, maps) => {
@@ -32,6 +33,22 @@ const hero = new Hero((frame, maps) => {
 const camera = new Camera((on) => {
   $('camera').textContent = on ? 'Stop webcam' : 'Webcam';
   $('camera').setAttribute('aria-pressed', String(on));
+});
+let compared = null; // what the maps are compared with, the worker's message
+const beside = new Beside({
+  ask(question) {
+    if (work || camera.on) return 0; // asked for again with the maps that it brings
+    if (shown === live) return engine.request({ type: 'beside', ...question });
+    openAgain();
+    return 0;
+  },
+  onChange(message) {
+    compared = message;
+    hero.setBeside(message);
+    strip.setBeside(message, message && besideName(message, shown.scores.settings.estimator));
+    strip.mark(hero.frame);
+    writeLink();
+  },
 });
 const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
@@ -46,7 +63,7 @@ const point = new Point({
   keep: changeSettings,
   onChange: () => layout(),
 });
-$('opacity').addEventListener('input', () => writeLink());
+for (const id of ['opacity', 'wipe']) $(id).addEventListener('input', () => writeLink());
 
 // A result is {file, name, demo, clip, maps: {stage: message}, scores}, with the messages of worker.js.
 let shown = null;      // on the page
@@ -295,6 +312,12 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
   if (id === asked) point.fail(message);
 });
 
+engine.addEventListener('beside', ({ detail }) => beside.answer(detail));
+
+engine.addEventListener('cancelled', ({ detail: { id } }) => beside.fail(id));
+
+engine.addEventListener('error', ({ detail: { id, message } }) => beside.fail(id, message));
+
 engine.addEventListener('saved', ({ detail: { files } }) => {
   for (const { name, mime, bytes } of files) download(new Blob([bytes], { type: mime }), name);
 });
@@ -312,7 +335,7 @@ async function save(what) {
     return;
   }
   const { name, clip, scores } = shown;
-  const view = { name, clip, maps: visibleMaps(shown), scores, frame: hero.frame, look: hero.look, opacity: $('opacity').value / 100, wheel: $('wheel') };
+  const view = { name, clip, maps: visibleMaps(shown), beside: compared, wipe: $('wipe').value / 100, scores, frame: hero.frame, look: hero.look, opacity: $('opacity').value / 100, wheel: $('wheel') };
   const file = name.replace(/\.\w+$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '-');
   try {
     if (what === 'png') return download(await picture(view), `${file}.png`);
@@ -390,7 +413,7 @@ function show(result, frame = 0) {
   hero.setClip(result.clip, frame);
   strip.setClip(result.clip);
   strip.mark(hero.frame);
-  timeline.setClip(result.clip, result.part, model.sampling);
+  timeline.setClip(result.clip, result.part, model.sampling, result.file);
   const visible = visibleMaps(result);
   if (visible) {
     stage = visible.stage;
@@ -408,6 +431,7 @@ function showMaps(maps) {
   side.showLegend(maps);
   side.noteStage(maps);
   side.chooseStage(maps.stage);
+  beside.setMaps(maps);
   if (link.point) point.choose(link.point);
 }
 
@@ -418,6 +442,8 @@ function showScores({ clip, scores }) {
   side.showNotes([...unmet, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
   side.chooseEstimator(scores.settings.estimator);
   point.setSettings(scores.settings);
+  beside.setSettings(scores.settings);
+  hero.setSeen(scores.seen);
   $('run-facts').textContent = `${side.processor(scores)} · ${duration(scores.ms.total)}`;
   layout();
 }
@@ -495,7 +521,8 @@ function writeLink(now = false) {
     stage: stage === model.default_stage ? '' : stage,
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
-    view: $('view').value === 'colours' ? '' : $('view').value,
+    view: ['colours', 'difference'].includes($('view').value) ? '' : $('view').value,
+    beside: $('beside').value,
     ...Object.fromEntries(SLIDERS.map((id) => [id, $(id).value === $(id).defaultValue ? '' : $(id).value])),
     point: point.place,
   }, now === true);
@@ -565,7 +592,9 @@ if (place.origin === location.origin) loadModel({ url: place.href });
 else modelFailed(`The page fetches models of its own site only, not ${place.href}: download its config.json and model.safetensors, and drop them here.`);
 for (const id of SLIDERS) $(id).value = within(link[id], Number($(id).min), Number($(id).max)) ?? $(id).value;
 hero.fade();
-if ([...$('view').options].some(({ value }) => value === link.view)) $('view').value = link.view;
+for (const id of ['view', 'beside']) {
+  if ([...$(id).options].some(({ value, disabled }) => value === link[id] && !disabled)) $(id).value = link[id];
+}
 const demos = showDemos(openDemo);
 demos.then((all) => {
   const demo = all.find(({ file }) => file === link.clip);

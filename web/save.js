@@ -1,5 +1,6 @@
 // A view as a picture, a clip as a film. In: what is shown. Out: PNG and WebM, with a legend that stands for itself.
 
+import { apart, besideName } from './beside.js';
 import { estimatorName, paint, percent, seconds, wait } from './dom.js';
 import { stays } from './hero.js';
 import { overlay } from './overlay.js';
@@ -10,8 +11,9 @@ const GAP = 20;
 const FONT = 'system-ui, sans-serif';
 const RATE = 4_000_000; // bits per second of a film
 
-// view: {name, clip, maps, scores, frame, look, opacity, wheel}. Returns the canvas.
-export function draw(canvas, { name, clip, maps, scores, frame, look, opacity, wheel }) {
+// view: {name, clip, maps, beside, wipe, scores, frame, look, opacity, wheel}; beside: what the maps are compared with, right of
+// the wipe (0 to 1). Returns the canvas.
+export function draw(canvas, { name, clip, maps, beside, wipe, scores, frame, look, opacity, wheel }) {
   const { kind, floor, sure } = look;
   const { crop } = clip.source;
   const width = Math.round((HEIGHT * crop.width) / crop.height);
@@ -22,13 +24,26 @@ export function draw(canvas, { name, clip, maps, scores, frame, look, opacity, w
   context.fillStyle = '#fff';
   context.fillRect(0, 0, canvas.width, HEIGHT);
   context.drawImage(paint(still, clip.frames[frame]), 0, 0, width, HEIGHT);
-  const map = overlay(still, maps, frame, look);
-  if (map) {
+  const [differs, seen] = ['difference', 'seen'].map((it) => kind === it);
+  const lay = (from, to) => {
+    context.save();
+    context.beginPath();
+    context.rect(from * width, 0, (to - from) * width, HEIGHT);
+    context.clip();
     context.globalAlpha = opacity;
-    context.imageSmoothingEnabled = kind === 'arrows';
+    context.imageSmoothingEnabled = seen || kind === 'arrows';
     context.drawImage(still, 0, 0, width, HEIGHT);
-    context.imageSmoothingEnabled = true;
-    context.globalAlpha = 1;
+    context.restore();
+  };
+  const wiped = beside && !differs && !seen;
+  const drawn = differs ? beside : seen ? scores.seen : maps;
+  const map = overlay(still, drawn, frame, look);
+  if (map) lay(0, wiped ? wipe : 1);
+  if (map && wiped) {
+    overlay(still, beside, frame, look);
+    lay(wipe, 1);
+    context.fillStyle = '#fff';
+    context.fillRect(wipe * width - 1, 0, 2, HEIGHT);
   }
 
   const left = width + GAP;
@@ -50,13 +65,18 @@ export function draw(canvas, { name, clip, maps, scores, frame, look, opacity, w
   space();
   for (const { label, probability } of scores.top.slice(0, 3)) line(`${percent(probability)}  ${label}`, { colour: '#111' });
   space();
-  const what = kind === 'confidence' ? kind : 'displacement';
-  line(`${what} of ${maps.stage}${maps.probe ? ' (probe)' : ''}, ${estimatorName(scores.settings.estimator)}`, { colour: '#111' });
+  const { estimator } = scores.settings;
+  const what = ['confidence', 'difference'].includes(kind) ? kind : 'displacement';
+  if (seen) line(`where the frame speaks for: ${scores.top[0].label}`, { colour: '#111' });
+  else line(`${what} of ${maps.stage}${maps.probe ? ' (probe)' : ''}, ${estimatorName(estimator)}`, { colour: '#111' });
+  if (beside && !seen) line(`${differs ? 'from' : 'right of the line:'} ${besideName(beside, estimator)}${map ? `; ${apart(beside, frame)}` : ''}`);
   space();
   if (kind === 'confidence' && map) {
     const [low, high] = maps.confidence_ranges[frame].map((end) => end.toFixed(2));
     line(`Dark is ${low}, bright is ${high}: the least and the largest of this map.`);
   }
+  if (seen) line(`Class activation map. Dark is ${scores.seen.range[0].toFixed(1)}, bright is ${scores.seen.range[1].toFixed(1)}; one scale for the clip.`);
+  if (differs) line(`Dark is 0, bright is ${beside.difference_highest.toFixed(2)} cells.`);
   if (kind === 'arrows') line('Arrows go from where something is to where it is in the next frame.');
   if (kind === 'colours') {
     const side = 110;

@@ -36,6 +36,25 @@ export class Strip {
     }
   }
 
+  // Two rows more while there is something to compare with; name: what it is.
+  setBeside(maps, name) {
+    for (const kind of ['beside', 'difference']) {
+      this.#rows[kind]?.remove();
+      delete this.#rows[kind];
+    }
+    if (!maps) return;
+    for (const [kind, title, pictures] of [['beside', name, maps.displacement], ['difference', 'difference', maps.difference]]) {
+      const row = element('tr', {}, element('th', { scope: 'row', textContent: title }));
+      row.append(...pictures.map((map, i) => {
+        const cell = element('td', {}, picture(map, `${title} from frame ${i + 1} to ${i + 2}`));
+        cell.onclick = () => this.#onFrame(i);
+        return cell;
+      }));
+      this.#rows[kind] = row;
+      this.#rows.confidence.before(row);
+    }
+  }
+
   mark(frame) {
     for (const row of Object.values(this.#rows)) {
       [...row.cells].forEach((cell, i) => cell.classList.toggle('current', i === frame + 1));

@@ -1,6 +1,7 @@
-// Which part of the video makes the clip, and where in it the clip's frames lie. In: a clip. Out: another part.
+// Which part of the video makes the clip, and where in it the clip's frames lie, over what the video looks like there. In: a
+// clip. Out: another part.
 
-import { $, element, seconds } from './dom.js';
+import { $, element, paint, seconds } from './dom.js';
 
 const STEPS = 500; // of the handles where nobody knows the number of frames
 
@@ -8,6 +9,7 @@ export class Timeline {
   #seconds = [0, 0]; // of the video's first and last frame
   #step = 1;
   #usual = ''; // sampling of the model
+  #file = null; // the video whose pictures lie on the track
   #onChange;
 
   // onChange({from, to, sampling}): what is as the video or the model has it is left out.
@@ -26,7 +28,7 @@ export class Timeline {
     return this.#seconds[1] > this.#seconds[0];
   }
 
-  setClip({ source, times }, { from, to, sampling }, usual) {
+  setClip({ source, times, frames }, { from, to, sampling }, usual, file) {
     const [first, last] = source.seconds ?? [0, 0];
     this.#seconds = [first, last];
     if (!this.known) return;
@@ -37,6 +39,10 @@ export class Timeline {
     }
     $('sampling').value = sampling ?? usual;
     this.#usual = usual;
+    // The pictures of all of it stay while a part of it is looked at.
+    const whole = from === undefined && to === undefined;
+    if (whole || file !== this.#file) this.#paint(frames, times);
+    this.#file = file;
     const place = (time) => (time - first) / (last - first);
     $('ticks').replaceChildren(...times.map((time) => {
       const tick = element('i');
@@ -44,6 +50,19 @@ export class Timeline {
       return tick;
     }));
     this.#label();
+  }
+
+  // Each picture as far as halfway to its neighbours.
+  #paint(frames, times) {
+    const [first, last] = this.#seconds;
+    const ends = times.map((time, i) => (i + 1 < times.length ? (time + times[i + 1]) / 2 : Math.max(last, time)));
+    $('film').replaceChildren(...frames.map((frame, i) => {
+      const canvas = paint(document.createElement('canvas'), frame);
+      const begins = i ? ends[i - 1] : first;
+      canvas.style.setProperty('--at', (begins - first) / (last - first));
+      canvas.style.setProperty('--part', Math.max(ends[i] - begins, 0) / (last - first));
+      return canvas;
+    }));
   }
 
   // Two frames at least.

@@ -31,6 +31,8 @@
 // {type: 'stage', id, stage}                          maps of this stage too (a probe where no module is trained)
 // {type: 'point', id, stage, pair, x, y, sigma, temperature, patch}   how one position of a stage that has run was searched for,
 //     under these settings where they are given, which the clip does not take over
+// {type: 'beside', id, stage, what}                   what to hold beside the maps of a stage that has run: 'estimator', those of the
+//     one that is not chosen; 'backward', those from each frame to the one before
 // {type: 'save', id, what, stage}     'npz' | 'flo' | 'csv' | 'json': the maps of every stage with a module, and of this one;
 //     'clip': what the network got and gave
 // {type: 'cancel', id}                                stops request `id` before its next step
@@ -57,8 +59,12 @@
 // {type: 'point', id, stage, pair, x, y, settings, best: {dx, dy}, confidence, correlation: surface, gaussian: surface,
 //     masked: surface, soft: {surface, displacement: {dx, dy}}, kernel: the same}   of the P x P window; dx, dy in cells.
 //     surface: {picture, range: [min, max], values: Float32Array [P, P]}, transparent outside of the map
-// {type: 'scores', id, top: [{label, probability}], backend, choice, why, notes, adapter, start, threads, alone, memory,
+// {type: 'beside', id, …as 'maps', what, difference: [picture per pair], difference_cells: [Float32Array [h, w] per pair],
+//     difference_highest, difference_means: [cells per pair]}   in the colours of the maps that it lies beside. difference: how far
+//     apart the two estimators' maps are, or how far from itself a place ends that goes there and back; dark is 0
+// {type: 'scores', id, top: [{label, probability}], seen: {pictures: [picture per frame], range: [min, max]}, backend, choice, why, notes, adapter, start, threads, alone, memory,
 //     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
+//     seen: the class activation maps of the first action, one scale for the clip, which range is;
 //     backend: 'cpu' | 'gpu'; choice: 'auto' | 'gpu' | 'cpu'; why: sentences that say why it is that backend; notes: those
 //     to show beside the result, where the graphics card failed in mid-run; adapter: the card's name; start: {load, tuning,
 //     first, later} in ms: weights and kernels to the card, finding the fastest kernels (0 where an earlier start did),
@@ -107,7 +113,7 @@ const PAUSED = Symbol('the page has to answer first');
 const replaces = {
   'load-model': () => true,
   open: (type) => type !== 'load-model',
-  live: (type) => type === 'live' || type === 'stage' || type === 'point',
+  live: (type) => ['live', 'stage', 'point', 'beside'].includes(type),
   settings: (type) => type === 'settings',
   backend: (type) => type === 'settings' || type === 'backend',
 };
@@ -260,6 +266,11 @@ const handlers = {
     post({ type: 'point', id, ...(await session.point(message)) });
   },
 
+  async beside({ id, stage, what }) {
+    await finish(id);
+    post({ type: 'beside', id, ...(await session.beside(stage, what)) });
+  },
+
   async save({ id, what, stage }) {
     await finish(id);
     const files = await session.save(what, stage);
@@ -273,7 +284,7 @@ async function again(message, error) {
   const { id, type } = message;
   await read(id, true);
   const clip = await session.clip(opened.name);
-  if (['stage', 'point', 'save'].includes(type)) return handlers[type](message);
+  if (['stage', 'point', 'beside', 'save'].includes(type)) return handlers[type](message);
   if (type === 'open') post({ type: 'clip', id, ...clip });
   await run(id);
 }

@@ -13,10 +13,11 @@ let name = '';
 
 const send = (type, id, message = {}) => postMessage({ type, id, ...message });
 
-function maps(id, stage) {
+function maps(id, stage, type = 'maps', more = {}) {
   const side = { stage2: 56, stage3: 28, stage4: 14, stage5: 7 }[stage];
   const near = (x, y, t) => Math.hypot(x - 0.2 - 0.08 * t, y - 0.5) < 0.18;
-  send('maps', id, {
+  send(type, id, {
+    ...more,
     stage, trained: stage === 'stage3', probe: stage !== 'stage3', grid: { width: side, height: side }, pairs: 7,
     displacement: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
     confidence: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
@@ -33,7 +34,8 @@ function maps(id, stage) {
 function scores(id, ran) {
   const share = settings.estimator === 'kernel' ? [0.81, 0.09, 0.05, 0.03, 0.004] : [0.5, 0.3, 0.1, 0.06, 0.01];
   send('scores', id, {
-    top: LABELS.map((label, i) => ({ label, probability: share[i] })), backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
+    top: LABELS.map((label, i) => ({ label, probability: share[i] })),
+    seen: { range: [-3, 9], pictures: Array.from({ length: 8 }, (_, t) => picture(7, 7, (x) => (x > t / 8 ? [250, 180, 120] : [20, 10, 60]))) }, backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
     reused: ran.includes('stem') ? [] : ['stem', 'stage2'], settings,
     ms: { read: 4, decode: 130, prepare: 40, network: 900, motion: 120, draw: 3, total: 1200 }, text: 'CPU · 1.2 s',
   });
@@ -83,6 +85,13 @@ const answers = {
     });
   },
   stage: ({ id, stage }) => maps(id, stage),
+  beside({ id, stage, what }) {
+    const far = (x, y) => { const v = 255 * x * y; return [v, v / 2, 80]; };
+    maps(id, stage, 'beside', {
+      what, difference: Array.from({ length: 7 }, () => picture(28, 28, far)), difference_highest: 2.5,
+      difference_means: Array.from({ length: 7 }, (_, t) => 0.3 + t / 100),
+    });
+  },
   cancel({ id }) { send('cancelled', id); return false; },
 };
 

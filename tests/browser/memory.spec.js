@@ -27,6 +27,7 @@ test('memory of page and worker stays flat', async ({ page }) => {
   };
   // Always with the same clip on the page, whose maps are part of it.
   const measure = async () => {
+    await page.getByLabel('Compare the map with').selectOption('');
     await open(demos[0]);
     return {
       page: await page.evaluate(async () => {
@@ -48,6 +49,7 @@ test('memory of page and worker stays flat', async ({ page }) => {
     if (i % 3 === 0) await page.locator('#estimators input:not(:checked)').check();
     if (i % 4 === 0) await page.locator('#stages input').nth(3).check();
     if (i % 5 === 0) await page.getByLabel('What lies over the frame').selectOption({ index: i % 3 });
+    if (i % 6 === 0) await page.getByLabel('Compare the map with').selectOption({ index: (i / 6) % 3 });
     if (i % 4 === 1) await page.locator('#stages input').nth(2).check();
     await state(page, 'result');
     // Every demo has been there once by then.

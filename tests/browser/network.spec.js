@@ -139,6 +139,30 @@ for (const [cores, name] of BUILDS) {
       }
     });
 
+    test('holds beside the map what the other estimator shows when it is chosen, and the way back', async () => {
+      await page.getByRole('button', { name: 'Inspect a point' }).click();
+      await page.locator(`#stages input[value=${await module(page)}]`).check();
+      await state(page, 'result');
+      const cells = async (words) => {
+        await expect(page.locator('#beside-text')).toContainText(words);
+        return Number((await page.locator('#beside-text').textContent()).match(/\d+\.\d+/)[0]);
+      };
+      await page.locator('#scrubber').fill('2');
+      const differ = [];
+      await page.getByLabel('Compare the map with').selectOption('estimator');
+      for (const estimator of ['soft', 'kernel']) {
+        await page.locator(`#estimators input[value=${estimator}]`).check();
+        await state(page, 'result');
+        await expect(page.locator('#strip th').nth(2)).toHaveText(estimator === 'soft' ? 'kernel-soft-argmax' : 'soft-argmax');
+        differ.push(await cells('the two differ'));
+      }
+      expect(differ[0]).toBeGreaterThan(0.01);
+      expect(Math.abs(differ[0] - differ[1]), 'the same two maps, either way round').toBeLessThan(0.011);
+      await page.getByLabel('Compare the map with').selectOption('backward');
+      expect(await cells('there and back misses')).toBeLessThan(3);
+      await page.getByLabel('Compare the map with').selectOption('');
+    });
+
     test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));
   });
 }

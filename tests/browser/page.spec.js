@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { choose, demo, demoFile, demos, drop, expect, made, replaceWorker, save, state, test, visit, visitWithoutNetwork } from './support.js';
 
-const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 }, 'small phone': { width: 360, height: 640 } };
+const SIZES = { desktop: { width: 1280, height: 800 }, 'desktop at 200 %': { width: 640, height: 400 }, phone: { width: 390, height: 844 }, 'small phone': { width: 360, height: 640 } };
 
 // Each state of the page, and how to get there.
 const STATES = {
@@ -17,6 +17,11 @@ const STATES = {
     await choose(page, made('notes.mp4'));
     await page.getByRole('button', { name: 'Inspect a point' }).click();
     await expect(page.locator('#point-vectors tr')).toHaveCount(3);
+  },
+  beside: async (page) => {
+    await choose(page, made('notes.mp4'));
+    await page.getByLabel('Compare the map with').selectOption('backward');
+    await expect(page.locator('#strip tr')).toHaveCount(5);
   },
   error: (page) => choose(page, made('fail.mp4')),
   help: async (page) => {
@@ -33,7 +38,7 @@ const STATES = {
   },
 };
 
-const BODY = { point: 'result', tour: 'result', help: 'empty', model: 'empty' };
+const BODY = { point: 'result', beside: 'result', tour: 'result', help: 'empty', model: 'empty' };
 
 for (const [name, reach] of Object.entries(STATES)) {
   for (const colorScheme of ['light', 'dark']) {
@@ -62,7 +67,7 @@ for (const [name, reach] of Object.entries(STATES)) {
         tall: document.documentElement.scrollHeight,
       }));
       expect(wide).toBeLessThanOrEqual(viewport.width);
-      if (size === 'desktop') expect(tall, 'one screen').toBeLessThanOrEqual(viewport.height);
+      if (size === 'desktop' && name !== 'beside') expect(tall, 'one screen').toBeLessThanOrEqual(viewport.height);
     });
   }
 }
@@ -176,6 +181,78 @@ test('frames play, step and are chosen in the strip', async ({ page }) => {
   await expect(page.locator('#overlay'), 'the last frame has no next one').toBeHidden();
   await page.getByRole('button', { name: 'Next frame' }).click();
   await expect(page.locator('#frame-text')).toHaveText(/^8 \/ 8/);
+});
+
+test('the map is held beside the other estimator and the way back', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  await expect(page.locator('#beside-map')).toBeHidden();
+  await expect(page.locator('#view option[value=difference]')).toBeDisabled();
+  await page.getByLabel('Compare the map with').selectOption({ label: 'soft-argmax' });
+  await expect(page.locator('#beside-text')).toHaveText('the two differ by 0.30 cells on average');
+  await expect(page.locator('#strip th')).toHaveText(['frames', 'displacement', 'soft-argmax', 'difference', 'confidence']);
+  await expect(page.locator('#beside-map')).toHaveCSS('clip-path', 'inset(0px 0px 0px 50%)');
+  // The wipe moves, and is no choice of a point.
+  const { x, y, width } = await page.locator('#wipe').boundingBox();
+  await page.mouse.click(x + width * 0.8, y + 4);
+  await expect(page.locator('#point')).toBeHidden();
+  expect(Number(await page.locator('#wipe').inputValue())).toBeGreaterThan(70);
+  await page.locator('#wipe').focus();
+  await page.keyboard.press('Home');
+  await expect(page.locator('#overlay')).toHaveCSS('clip-path', 'inset(0px 100% 0px 0px)');
+  // It follows frame, stage and estimator, and goes when it is not wanted any more.
+  await page.getByRole('button', { name: 'Next frame' }).click();
+  await expect(page.locator('#beside-text')).toContainText('0.31 cells');
+  await page.locator('#view').selectOption('difference');
+  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', 'difference from frame 2 to 3');
+  await expect(page.locator('#beside-map')).toBeHidden();
+  await page.locator('#estimators input[value=soft]').check();
+  await expect(page.locator('#strip th').nth(2)).toHaveText('kernel-soft-argmax');
+  await page.locator('#stages input[value=stage4]').check();
+  await expect(page.locator('#stage-note')).toContainText('probe');
+  await expect(page.locator('#strip tr')).toHaveCount(5);
+  await page.locator('h1').click();
+  await page.keyboard.press('c');
+  await expect(page.locator('#beside-text')).toHaveText('there and back misses by 0.31 cells on average');
+  await expect.poll(() => new URL(page.url()).hash).toContain('beside=backward');
+  await page.keyboard.press('c');
+  await expect(page.locator('#strip tr')).toHaveCount(3);
+  await expect(page.locator('#beside-text')).toBeEmpty();
+  await expect.poll(() => new URL(page.url()).hash).not.toContain('beside');
+});
+
+test('where the action was seen lies over every frame', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  await page.getByLabel('What lies over the frame').selectOption('seen');
+  await expect(page.locator('#overlay')).toHaveAttribute('aria-label', 'where frame 1 speaks for the action');
+  const width = () => page.locator('#overlay').evaluate((canvas) => canvas.width);
+  expect(await width()).toBe(7);
+  await page.locator('#scrubber').fill('7');
+  await expect(page.locator('#overlay'), 'of the last frame, too').toBeVisible();
+  await expect.poll(() => new URL(page.url()).hash).toContain('view=seen');
+  await page.getByLabel('What lies over the frame').selectOption('colours');
+  await expect(page.locator('#overlay')).toBeHidden();
+});
+
+test('the track shows the video, all of it while a part is chosen', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  await expect(page.locator('#film canvas')).toHaveCount(8);
+  const places = () => page.locator('#film canvas').evaluateAll((all) => all.map(({ style }) =>
+    [style.getPropertyValue('--at'), style.getPropertyValue('--part')].map(Number)));
+  const whole = await places();
+  expect(whole[0][0]).toBe(0);
+  const [at, part] = whole.at(-1);
+  expect(at + part).toBeCloseTo(1);
+  await page.getByLabel('The part ends').focus();
+  await page.keyboard.press('ArrowLeft');
+  await state(page, 'result');
+  await expect(page.getByRole('button', { name: 'All of it' })).toBeVisible();
+  expect(await places()).toEqual(whole);
 });
 
 test('a point is looked into, by pointer and by keyboard', async ({ page }) => {

@@ -1,7 +1,7 @@
 //! Features of the last stage in, scores of the clip out: pooling, scores per frame, consensus over frames.
 
 use crate::Result;
-use crate::backend::Backend;
+use crate::backend::{Backend, HostTensor};
 use crate::weights::{ParameterSource, Role, names};
 
 /// A linear layer on the pooled features of each frame.
@@ -44,5 +44,20 @@ impl<B: Backend> Classifier<B> {
         let frame_logits = b.linear_forward(&self.linear, &b.dropout(&pooled, dropout)?)?;
         let logits = b.frame_mean(&frame_logits, frames)?;
         Ok(Scores { pooled, frame_logits, logits })
+    }
+
+    /// Class activation maps (Zhou et al., 2016), `[N, h, w, K]` of `x` `[N, h, w, C]`: the scores of each place by itself. As
+    /// pooling is a mean and the layer linear, the mean over the places of a clip's frames is its scores.
+    ///
+    /// # Errors
+    /// When the shapes do not fit or the backend fails.
+    pub async fn activation(&self, b: &B, x: &B::Tensor) -> Result<HostTensor> {
+        let HostTensor { shape, data } = b.read(x).await?;
+        let (channels, places) =
+            shape.split_last().map_or((0, &[][..]), |(channels, places)| (*channels, places));
+        let rows = HostTensor::new([places.iter().product::<usize>(), channels], data)?;
+        let scores = b.read(&b.linear_forward(&self.linear, &b.upload(&rows)?)?).await?;
+        let classes = scores.shape.last().copied().unwrap_or(0);
+        HostTensor::new([places, &[classes]].concat(), scores.data)
     }
 }

@@ -169,6 +169,18 @@ impl<B: Backend> MsNet<B> {
         Ok(Some(Step::Stage { index, backbone, motion: module.is_some() }))
     }
 
+    /// Where in its frames a pass that is through saw each class, `[N, h, w, K]` ([`Classifier::activation`]); `None` before
+    /// that.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    pub async fn class_activation(&self, b: &B, pass: &Pass<B::Tensor>) -> Result<Option<HostTensor>> {
+        if pass.scores.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.classifier.activation(b, pass.input(b)?).await?))
+    }
+
     /// What every motion module compares ([`MotionModule::compared`]) where none of them joins: the rest of the backbone
     /// runs on appearance alone, as far as there are modules. That is all of a network that the true flow can teach
     /// before anything else has learnt what to make of the maps.

@@ -2,11 +2,12 @@
 //!
 //! In the order of the data: [`scale`] finds the one length that a clip is drawn with, [`wheel`] turns
 //! displacements into colours and [`heat`] confidences, [`overlay`] enlarges a map and lays it over its frame,
-//! [`describe()`] says in words where it moves, `figure` (feature `figure`, on by default) sets everything as the
-//! paper's Fig. 6 does.
+//! [`describe()`] says in words where it moves, [`difference`] how far two maps are apart, `figure` (feature `figure`,
+//! on by default) sets everything as the paper's Fig. 6 does.
 //! No GPU, no browser, no files.
 
 pub mod describe;
+pub mod difference;
 mod error;
 #[cfg(feature = "figure")]
 pub mod figure;

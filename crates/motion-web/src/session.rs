@@ -4,8 +4,10 @@
 //! `seek_times`, `put_approximate` (the browser's player), then `clip`, `advance` until nothing is left, and
 //! `scores`. `maps` can be asked for at any stage that has run.
 
+mod beside;
 mod card;
 mod export;
+mod maps;
 mod pictures;
 mod point;
 mod runner;
@@ -21,12 +23,12 @@ use motion_net::gpu::{Precision, Timed};
 use motion_net::{
     Backend, CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, StageMaps, Step, Weights,
 };
-use motion_view::{Picture, describe, heat, wheel};
+use motion_view::{Picture, heat, wheel};
 use wasm_bindgen::prelude::*;
 
 use crate::blob::BlobReader;
 use crate::demux::{Opening, Track};
-use crate::message::{array, file, floats, number, object, picture, text, texts};
+use crate::message::{array, file, number, object, picture, text, texts};
 use crate::orientation::Orientation;
 use crate::schedule::{Part, Schedule};
 use crate::{Error, Result};
@@ -602,62 +604,33 @@ impl Session {
     /// When there is no such stage, it has not run, or the backend fails.
     pub async fn maps(&mut self, stage: String) -> Result<JsValue> {
         let index = self.model()?.cpu.net.stage_index(&stage)?;
-        let (maps, colours, pictures) = self.stage_maps(index).await?;
+        let (maps, colours, pictures) = self.drawn_maps(index).await?;
         let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
-        let [height, width] = maps.grid;
         let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
-        let scale = colours.scale;
-        let [input, _] = scale.pixels(geometry.input_cell(width, height));
-        let [across, down] = scale.pixels(geometry.cell(width, height));
-        let cells = scale.cells;
-        let said = format!(
-            "Full colour: {cells} cells of the {width} x {height} map, which is {input:.1} pixels of the network's \
-             input and {across:.1} (across) or {down:.1} (down) pixels of the video. One scale for the whole clip. \
-             Each confidence map runs from its own least to its own largest value."
-        );
         let trained = on!(model, runner => runner.has_motion(index));
-        let range = heat::range(&maps.confidence).unwrap_or_default();
-        let size = 2 * width * height;
-        let words = maps.displacement.chunks(size).map(|map| describe(map, maps.grid, maps.radius));
-        let words: Vec<String> = words.collect();
-        Ok(object([
-            ("stage", stage.into()),
-            ("trained", trained.into()),
-            ("probe", (!trained).into()),
-            ("grid", object([("width", width.into()), ("height", height.into())])),
-            ("pairs", maps.pairs.into()),
-            ("displacement", array(pictures.displacement)),
-            ("confidence", array(pictures.confidence)),
-            ("words", texts(words)),
-            (
-                "legend",
-                object([
-                    ("text", said.into()),
-                    ("radius_cells", maps.radius.into()),
-                    (
-                        "speed",
-                        object([
-                            ("cells", scale.cells.into()),
-                            ("input_px", input.into()),
-                            ("source_px", across.midpoint(down).into()),
-                            ("source_px_across", across.into()),
-                            ("source_px_down", down.into()),
-                        ]),
-                    ),
-                ]),
-            ),
-            ("confidence_range", array(range)),
-            ("confidence_ranges", array(colours.ranges.into_iter().map(array))),
-            (
-                "numbers",
-                object([
-                    ("displacement", floats(&maps.displacement)),
-                    ("confidence", floats(&maps.confidence)),
-                ]),
-            ),
-        ]))
+        let mut message = maps::shown(&maps, &colours, pictures, &geometry);
+        message.extend([("trained", trained.into()), ("probe", (!trained).into())]);
+        Ok(object(message))
+    }
+
+    /// The 'beside' message: maps of the same frames to hold beside those of a stage that has run, in the same colours, and
+    /// how far apart the two are. `what`: `estimator`, the one that was not chosen; or `backward`, from each frame to the
+    /// one before it.
+    ///
+    /// # Errors
+    /// When there is no such stage, something else is asked for, or the backend fails.
+    pub async fn beside(&mut self, stage: String, what: String) -> Result<JsValue> {
+        let model = self.model()?;
+        let index = model.cpu.net.stage_index(&stage)?;
+        let (maps, estimation) = (self.stage_maps(index).await?, self.model()?.estimation);
+        self.compare(index).await?;
+        let (Some(model), Some(shot), Some((_, compared))) = (&self.model, &self.shot, &self.compared) else {
+            return Err(Error::Order("Open a video first."));
+        };
+        let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
+        Ok(object(beside::message(&model.cpu, &what, &maps, compared, &estimation, &geometry).await?))
     }
 
     /// The 'point' message: how the position (`x`, `y`) of a frame pair was searched for, with both estimators, under the
@@ -668,9 +641,7 @@ impl Session {
     pub async fn point(&mut self, request: JsValue) -> Result<JsValue> {
         let stage = text(&request, "stage").unwrap_or_default();
         let index = self.model()?.cpu.net.stage_index(&stage)?;
-        if self.compared.as_ref().is_none_or(|(known, _)| *known != index) {
-            self.compared = Some((index, self.stage_compared(index).await?));
-        }
+        self.compare(index).await?;
         let Some((_, (now, next))) = &self.compared else { return Err(Error::Order("Open a video first.")) };
         let estimation = changed(self.model()?.estimation, &request)?;
         point::message(&stage, (now, next), &request, &estimation)
@@ -682,7 +653,16 @@ impl Session {
     /// Before that, or when the backend fails.
     pub async fn scores(&mut self) -> Result<JsValue> {
         let logits = self.logits().await?;
+        let ask = async |session: &mut Self| {
+            let model = session.model()?;
+            on!(model, runner => runner.class_activation().await)
+        };
+        let activation = self.answer(usize::MAX, ask).await?;
         let model = self.model()?;
+        let seen = match (activation, top(&logits, 1).first()) {
+            (Some(activation), Some((class, _))) => class_map(&activation, *class)?,
+            _ => JsValue::UNDEFINED,
+        };
         let top = model.top(&logits).into_iter().map(|Action { label, probability }| {
             object([("label", label.into()), ("probability", probability.into())])
         });
@@ -709,6 +689,7 @@ impl Session {
         });
         Ok(object([
             ("top", array(top)),
+            ("seen", seen),
             ("backend", backend.into()),
             ("adapter", self.adapter.as_str().into()),
             ("why", self.why.as_str().into()),
@@ -755,7 +736,7 @@ impl Session {
             let model = self.model()?;
             let trained = on!(model, runner => runner.has_motion(index));
             if trained || index == shown {
-                let (maps, ..) = self.stage_maps(index).await?;
+                let maps = self.stage_maps(index).await?;
                 stages.push(Stage { maps, probe: !trained });
             }
         }
@@ -949,13 +930,25 @@ impl Session {
         }
     }
 
-    /// Maps of a stage, what their colours mean, and their pictures.
-    async fn stage_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
-        let found = self.answer(index, async |session| session.stage_maps_in_use(index).await).await?;
-        found.ok_or(Error::Order("Open a video first."))
+    /// Maps of a stage.
+    async fn stage_maps(&mut self, index: usize) -> Result<StageMaps> {
+        let found = self.answer(index, async |session| session.stage_maps_in_use(index, false).await).await?;
+        found.map(|(maps, _)| maps).ok_or(Error::Order("Open a video first."))
     }
 
-    async fn stage_maps_in_use(&mut self, index: usize) -> Result<Option<(StageMaps, Colours, Pictures)>> {
+    /// The same, what their colours mean, and their pictures.
+    async fn drawn_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
+        let found = self.answer(index, async |session| session.stage_maps_in_use(index, true).await).await?;
+        let drawn =
+            found.and_then(|(maps, drawn)| drawn.map(|(colours, pictures)| (maps, colours, pictures)));
+        drawn.ok_or(Error::Order("Open a video first."))
+    }
+
+    async fn stage_maps_in_use(
+        &mut self,
+        index: usize,
+        draw: bool,
+    ) -> Result<Option<(StageMaps, Option<(Colours, Pictures)>)>> {
         let began = now();
         let model = self.model()?;
         let Some(shot) = &self.shot else { return Ok(None) };
@@ -974,15 +967,28 @@ impl Session {
         let Some((maps, painter)) = found else { return Ok(None) };
         // A graphics card runs while it is waited for.
         let read = now();
-        let colours = Colours::of(&maps);
         let draws = self.card.as_ref().is_some_and(|card| card.draws);
-        let pictures = match painter.filter(|_| draws) {
-            Some((gpu, found)) => Pictures::on_card(&gpu.backend, &found, &maps, &colours)?,
-            None => Pictures::here(&maps, &colours)?,
+        let drawn = if draw {
+            let colours = Colours::of(&maps);
+            let pictures = match painter.filter(|_| draws) {
+                Some((gpu, found)) => Pictures::on_card(&gpu.backend, &found, &maps, &colours)?,
+                None => Pictures::here(&maps, &colours)?,
+            };
+            Some((colours, pictures))
+        } else {
+            None
         };
         self.log.times.network += read - began;
         self.log.times.draw += now() - read;
-        Ok(Some((maps, colours, pictures)))
+        Ok(Some((maps, drawn)))
+    }
+
+    /// Brings what a stage that has run compares to the host, where it is not there yet.
+    async fn compare(&mut self, index: usize) -> Result<()> {
+        if self.compared.as_ref().is_none_or(|(known, _)| *known != index) {
+            self.compared = Some((index, self.stage_compared(index).await?));
+        }
+        Ok(())
     }
 
     /// What a stage that has run compares.
@@ -1176,6 +1182,18 @@ impl Video {
 fn name_of(choice: impl serde::Serialize) -> String {
     let value = serde_json::to_value(choice).ok();
     value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Where in the frames a class was seen, of `[T, h, w, K]`: `{pictures, range}`, one scale for the clip.
+fn class_map(activation: &HostTensor, class: usize) -> Result<JsValue> {
+    let &[frames, height, width, classes] = activation.shape.as_slice() else {
+        return Ok(JsValue::UNDEFINED);
+    };
+    let scores: Vec<f32> = activation.data.iter().skip(class).step_by(classes.max(1)).copied().collect();
+    let [low, high] = heat::range(&scores).unwrap_or_default();
+    let drawn = |map| Ok(picture(&Picture::from_rgba(width, height, heat::confidence_rgba(map, low, high))?));
+    let pictures = scores.chunks(height * width).take(frames).map(drawn).collect::<Result<Vec<_>>>()?;
+    Ok(object([("pictures", array(pictures)), ("range", array([low, high]))]))
 }
 
 /// An estimation with what a message says of it.

@@ -156,6 +156,12 @@ impl<B: Backend> Runner<B> {
         Ok(Some(self.backend.read(logits).await?.data))
     }
 
+    /// Where in the frames each class was seen, `[T, h, w, K]`, once the pass is through.
+    pub(super) async fn class_activation(&self) -> Result<Option<HostTensor>> {
+        let Some(pass) = &self.pass else { return Ok(None) };
+        Ok(self.net.class_activation(&*self.backend, pass).await?)
+    }
+
     pub(super) async fn saved(&self, index: usize) -> Result<Option<Saved>> {
         let Some(motion) = self.pass.as_ref().and_then(|pass| pass.motion(index)) else { return Ok(None) };
         let found = &motion.forward;

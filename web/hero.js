@@ -51,7 +51,9 @@ export class Hero {
   // Where the action was seen, {pictures}.
   setSeen(seen) {
     this.#seen = seen;
-    if ($('view').value === 'seen') this.show(this.frame);
+    $('view').querySelector('[value=seen]').disabled = !seen;
+    if (!seen && $('view').value === 'seen') $('view').value = 'colours';
+    this.show(this.frame);
   }
 
   setBeside(beside) {

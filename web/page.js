@@ -4,6 +4,7 @@
 import { linked, remember, within } from './address.js';
 import { Beside, besideName } from './beside.js';
 import { Camera } from './camera.js';
+import { Chart } from './chart.js';
 import { load, showDemos } from './demos.js';
 import { $, duration, paint, percent } from './dom.js';
 import { Engine } from './engine.js';
@@ -15,7 +16,7 @@ import { Point } from './point.js';
 import { download, film, picture } from './save.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
-import { Timeline } from './timeline.js';
+import { Timeline, isEvery } from './timeline.js';
 import { Tour } from './tour.js';
 import { VideoFrames } from './video-frames.js';
 
@@ -26,6 +27,7 @@ const SLIDERS = ['opacity', 'floor', 'sure', 'wipe']; // that say how the maps a
 const engine = new Engine();
 const hero = new Hero((frame, maps) => {
   strip.mark(frame);
+  chart.mark(frame);
   side.showConfidenceRange(maps?.confidence_ranges[frame]);
   point.setFrame(frame);
   writeLink();
@@ -37,7 +39,7 @@ const camera = new Camera((on) => {
 let compared = null; // what the maps are compared with, the worker's message
 const beside = new Beside({
   ask(question) {
-    if (work || camera.on) return 0; // asked for again with the maps that it brings
+    if (work || camera.on || isEvery(shown.part.sampling)) return 0; // asked for again with the maps that it brings
     if (shown === live) return engine.request({ type: 'beside', ...question });
     openAgain();
     return 0;
@@ -53,6 +55,7 @@ const beside = new Beside({
 const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
 const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
+const chart = new Chart((frame) => { hero.pause(); hero.show(frame); });
 const point = new Point({
   ask(question) {
     if (work) return false; // its maps come with it, and bring the question again
@@ -411,7 +414,7 @@ function show(result, frame = 0) {
   shown = result;
   point.setClip(result.clip);
   hero.setClip(result.clip, frame);
-  strip.setClip(result.clip);
+  strip.setClip(result.clip, isEvery(result.part.sampling));
   strip.mark(hero.frame);
   timeline.setClip(result.clip, result.part, model.sampling, result.file);
   const visible = visibleMaps(result);
@@ -444,6 +447,8 @@ function showScores({ clip, scores }) {
   point.setSettings(scores.settings);
   beside.setSettings(scores.settings);
   hero.setSeen(scores.seen);
+  chart.set(clip, scores);
+  chart.mark(hero.frame);
   $('run-facts').textContent = `${side.processor(scores)} · ${duration(scores.ms.total)}`;
   layout();
 }
@@ -480,7 +485,11 @@ function layout() {
   $('empty').hidden = Boolean(failure || picture || busy);
   $('picture').hidden = $('transport').hidden = !picture;
   $('timeline').hidden = !picture || !timeline.known;
-  $('strip').hidden = !picture || point.open;
+  const every = Boolean(picture) && isEvery(shown.part.sampling);
+  $('strip').hidden = !picture || point.open || every;
+  $('chart').hidden = !every || point.open || !shown.scores?.over_time;
+  $('beside').disabled = every;
+  if (model) side.offerStages(model.stages, every, model.default_stage);
   $('point').hidden = !picture || !point.open;
   $('side').hidden = !picture || !shown.scores;
   $('progress').hidden = !busy;
@@ -600,7 +609,7 @@ demos.then((all) => {
   const demo = all.find(({ file }) => file === link.clip);
   const { from, to, sampling } = link;
   const part = { from: within(from, 0, Infinity) ?? undefined, to: within(to, 0, Infinity) ?? undefined };
-  if (demo) openDemo(demo, ['segment', 'dense'].includes(sampling) ? { ...part, sampling } : part);
+  if (demo) openDemo(demo, [...$('sampling').options].some(({ value }) => value === sampling) ? { ...part, sampling } : part);
   else if (link.clip) fail(`The link asks for the demo clip ${link.clip}, which is not here.`);
 });
 layout();

@@ -39,6 +39,14 @@ export function showConfidenceRange(range) {
   );
 }
 
+// Of every frame there are maps of stages with modules only, and of the one that is shown first.
+export function offerStages(stages, every, first) {
+  for (const input of $('stages').querySelectorAll('input')) {
+    const { trained } = stages.find(({ name }) => name === input.value);
+    input.disabled = every && !trained && input.value !== first;
+  }
+}
+
 export function showStages(stages, chosen, onChoose) {
   const choices = stages.map(({ name, trained }) => {
     const input = element('input', { type: 'radio', name: 'stage', value: name, checked: name === chosen });
@@ -68,7 +76,8 @@ function check(group, value) {
 }
 
 export function showFacts({ source, indices, approximate }, scores) {
-  const numbers = indices.map((i) => i + 1).join(', ') || 'the last that came';
+  const few = indices.length <= 64;
+  const numbers = (few ? indices.map((i) => i + 1).join(', ') : `${indices[0] + 1} to ${indices.at(-1) + 1}`) || 'the last that came';
   const frames = approximate ? 'near those asked for, by the browser’s player' : numbers;
   const rotation = source.rotation ? `, turned by ${source.rotation}°` : '';
   fill($('facts'), [

@@ -10,7 +10,10 @@ export class Strip {
     this.#onFrame = onFrame;
   }
 
-  setClip({ frames, times }) {
+  // Of every frame of a video it would be too long, and stays empty.
+  setClip({ frames, times }, every = false) {
+    this.#rows = {};
+    if (every) return $('strip').querySelector('tbody').replaceChildren();
     const row = (title) => element('tr', {}, element('th', { scope: 'row', textContent: title }));
     this.#rows = { frames: row('frames'), displacement: row('displacement'), confidence: row('confidence') };
     frames.forEach((frame, i) => {
@@ -26,6 +29,7 @@ export class Strip {
   }
 
   setMaps(maps) {
+    if (!this.#rows.displacement) return;
     for (const kind of ['displacement', 'confidence']) {
       maps[kind].forEach((map, i) => {
         const cell = this.#rows[kind].cells[i + 1];

@@ -4,6 +4,11 @@
 import { $, element, paint, seconds } from './dom.js';
 
 const STEPS = 500; // of the handles where nobody knows the number of frames
+const PICTURES = 12; // on the track at most
+const TICKS = 64; // more would be a line
+
+// Whether each frame of the part is looked at, not those of one clip.
+export const isEvery = (sampling = '') => sampling.startsWith('every');
 
 export class Timeline {
   #seconds = [0, 0]; // of the video's first and last frame
@@ -44,7 +49,7 @@ export class Timeline {
     if (whole || file !== this.#file) this.#paint(frames, times);
     this.#file = file;
     const place = (time) => (time - first) / (last - first);
-    $('ticks').replaceChildren(...times.map((time) => {
+    $('ticks').replaceChildren(...(times.length > TICKS ? [] : times).map((time) => {
       const tick = element('i');
       tick.style.setProperty('--at', place(time));
       return tick;
@@ -53,8 +58,10 @@ export class Timeline {
   }
 
   // Each picture as far as halfway to its neighbours.
-  #paint(frames, times) {
+  #paint(allFrames, allTimes) {
     const [first, last] = this.#seconds;
+    const each = Math.ceil(allFrames.length / PICTURES);
+    const [frames, times] = [allFrames, allTimes].map((all) => all.filter((_, i) => i % each === 0));
     const ends = times.map((time, i) => (i + 1 < times.length ? (time + times[i + 1]) / 2 : Math.max(last, time)));
     $('film').replaceChildren(...frames.map((frame, i) => {
       const canvas = paint(document.createElement('canvas'), frame);

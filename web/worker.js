@@ -19,7 +19,8 @@
 // {type: 'load-model', id, files: {config, weights}}  Files or Blobs of a folder that the user picked
 //     A new model forgets the clip: open it again.
 // {type: 'open', id, file, name, from, to, sampling}  a video, File or Blob: demux, decode, run, all answers follow.
-//     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense'; absent: all of it, the model's
+//     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense', or 'every' | 'every2' | 'every4': each
+//     frame (second, fourth), in windows that slide over them; absent: all of it, the model's
 // {type: 'video-element', id, duration, width, height}  after 'need-video-element': what <video> found (seconds, px)
 // {type: 'approximate-frames', id, frames: [ImageBitmap], times: [seconds], name}  after 'seek'; transfer them
 // {type: 'live', id, frames: [ImageBitmap], times: [seconds]}  what a camera saw last, all answers as for 'open'; transfer them
@@ -62,8 +63,9 @@
 // {type: 'beside', id, …as 'maps', what, difference: [picture per pair], difference_cells: [Float32Array [h, w] per pair],
 //     difference_highest, difference_means: [cells per pair]}   in the colours of the maps that it lies beside. difference: how far
 //     apart the two estimators' maps are, or how far from itself a place ends that goes there and back; dark is 0
-// {type: 'scores', id, top: [{label, probability}], seen: {pictures: [picture per frame], range: [min, max]}, backend, choice, why, notes, adapter, start, threads, alone, memory,
+// {type: 'scores', id, top: [{label, probability}], over_time: [{from, to, probabilities}], seen: {pictures: [picture per frame], range: [min, max]}, backend, choice, why, notes, adapter, start, threads, alone, memory,
 //     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
+//     over_time: those of top in each window, where every frame is looked at; top is of their mean scores then, and there is no seen;
 //     seen: the class activation maps of the first action, one scale for the clip, which range is;
 //     backend: 'cpu' | 'gpu'; choice: 'auto' | 'gpu' | 'cpu'; why: sentences that say why it is that backend; notes: those
 //     to show beside the result, where the graphics card failed in mid-run; adapter: the card's name; start: {load, tuning,
@@ -504,7 +506,7 @@ async function finish(id) {
   for (let step; (step = session.upcoming());) {
     progress(id, 'network', step, STAGE_SECONDS);
     await breathe(id);
-    const stage = session.advance();
+    const stage = await session.advance();
     if (stage) {
       await sendMaps(id, stage);
       sent += 1;

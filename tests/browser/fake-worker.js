@@ -10,6 +10,8 @@ const LABELS = ['Moving something up', 'Pushing something from left to right', '
 const STAGES = ['stage2', 'stage3', 'stage4', 'stage5'];
 let settings = { estimator: 'kernel', sigma: 5, temperature: 0.01, patch: 15 };
 let name = '';
+let count = 8; // frames
+let every = false;
 
 const send = (type, id, message = {}) => postMessage({ type, id, ...message });
 
@@ -18,15 +20,15 @@ function maps(id, stage, type = 'maps', more = {}) {
   const near = (x, y, t) => Math.hypot(x - 0.2 - 0.08 * t, y - 0.5) < 0.18;
   send(type, id, {
     ...more,
-    stage, trained: stage === 'stage3', probe: stage !== 'stage3', grid: { width: side, height: side }, pairs: 7,
-    displacement: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
-    confidence: Array.from({ length: 7 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
-    words: Array.from({ length: 7 }, () => '6 % of the picture moves, in the left, to the right, by 1.0 cells on average.'),
+    stage, trained: stage === 'stage3', probe: stage !== 'stage3', grid: { width: side, height: side }, pairs: count - 1,
+    displacement: Array.from({ length: count - 1 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
+    confidence: Array.from({ length: count - 1 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
+    words: Array.from({ length: count - 1 }, () => '6 % of the picture moves, in the left, to the right, by 1.0 cells on average.'),
     legend: { text: 'one scale for the clip', radius_cells: 7, speed: { cells: 3.25, input_px: 26, source_px: 62.4 } },
-    confidence_range: [0.41, 0.99], confidence_ranges: Array.from({ length: 7 }, (_, t) => [0.41 + t / 100, 0.99]),
+    confidence_range: [0.41, 0.99], confidence_ranges: Array.from({ length: count - 1 }, (_, t) => [0.41 + t / 100, 0.99]),
     numbers: {
-      displacement: Float32Array.from({ length: 7 * side * side * 2 }, (_, i) => ((i >> 1) % side < side / 2 && !(i & 1) ? 2 / 7 : 0)),
-      confidence: Float32Array.from({ length: 7 * side * side }, (_, i) => (Math.floor(i / side) % side < side / 2 ? 0.9 : 0.1)),
+      displacement: Float32Array.from({ length: (count - 1) * side * side * 2 }, (_, i) => ((i >> 1) % side < side / 2 && !(i & 1) ? 2 / 7 : 0)),
+      confidence: Float32Array.from({ length: (count - 1) * side * side }, (_, i) => (Math.floor(i / side) % side < side / 2 ? 0.9 : 0.1)),
     },
   });
 }
@@ -35,7 +37,8 @@ function scores(id, ran) {
   const share = settings.estimator === 'kernel' ? [0.81, 0.09, 0.05, 0.03, 0.004] : [0.5, 0.3, 0.1, 0.06, 0.01];
   send('scores', id, {
     top: LABELS.map((label, i) => ({ label, probability: share[i] })),
-    seen: { range: [-3, 9], pictures: Array.from({ length: 8 }, (_, t) => picture(7, 7, (x) => (x > t / 8 ? [250, 180, 120] : [20, 10, 60]))) }, backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
+    over_time: every ? [0, 1, 2].map((i) => ({ from: 0.1 + 0.6 * i, to: 0.7 + 0.6 * i, probabilities: share.map((of, action) => (action === i ? 0.7 : of / 2)) })) : undefined,
+    seen: every ? undefined : { range: [-3, 9], pictures: Array.from({ length: 8 }, (_, t) => picture(7, 7, (x) => (x > t / 8 ? [250, 180, 120] : [20, 10, 60]))) }, backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
     reused: ran.includes('stem') ? [] : ['stem', 'stage2'], settings,
     ms: { read: 4, decode: 130, prepare: 40, network: 900, motion: 120, draw: 3, total: 1200 }, text: 'CPU · 1.2 s',
   });
@@ -46,16 +49,18 @@ const answers = {
     info: { backbone: 'tsm_mobilenet_v2', frames: 8, sampling: 'segment', input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
       stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
   }),
-  open({ id, name: opened, from = 0.13, to = 1.88 }) {
+  open({ id, name: opened, from = 0.13, to = 1.88, sampling = '' }) {
     name = opened;
+    every = sampling.startsWith('every');
+    count = every ? 24 : 8;
     if (name.startsWith('crash')) throw new Error('made to crash');
     if (name.startsWith('hang')) return false;
     if (name.startsWith('fail')) { send('error', id, { message: 'This is not a video: it starts with “<html>”.', fatal: false }); return false; }
     send('progress', id, { step: 'decode', done: 3, total: 8, text: 'Decoding frames' });
     if (name.startsWith('wait')) return false;
-    const times = Array.from({ length: 8 }, (_, t) => from + (t * (to - from)) / 7);
+    const times = Array.from({ length: count }, (_, t) => from + (t * (to - from)) / (count - 1));
     send('clip', id, {
-      name, times, indices: [3, 9, 15, 21, 27, 33, 39, 45],
+      name, times, indices: times.map((_, t) => 3 + Math.round((t * 42) / (count - 1))),
       frames: times.map((_, t) => picture(224, 224, (x, y) => (Math.hypot(x - 0.2 - 0.08 * t, y - 0.5) < 0.15 ? [150, 110, 80] : [60 + 40 * x, 80 + 50 * y, 90]))),
       source: { width: 768, height: 432, frames: 53, seconds: [0, 2.6], codec: 'h264', rotation: 0, crop: { x: 115, y: 14, width: 537.6, height: 403.2 } },
       approximate: name.startsWith('approximate'), notes: name.startsWith('notes') ? ['2 frames were damaged and are left out.'] : [],

@@ -163,6 +163,33 @@ for (const [cores, name] of BUILDS) {
       await page.getByLabel('Compare the map with').selectOption('');
     });
 
+    test('looks at every fourth frame, window by window, and into a point of a later window', async () => {
+      await page.getByLabel('How the frames are spread').selectOption('every4');
+      await expect(page.locator('#chart')).toBeVisible();
+      await state(page, 'result');
+      const [, count] = (await page.locator('#frame-text').textContent()).match(/\/ (\d+)/);
+      const frames = (await facts(page))['Frames shown'];
+      expect(Number(count)).toBe(Math.ceil(Number(frames.match(/of (\d+)/)[1]) / 4));
+      const found = arrays(await save(page, '.npz'));
+      const stage = await module(page);
+      expect(found.times.length).toBe(Number(count));
+      const pairs = found[`confidence.${stage}`].length / (28 * 28);
+      expect(pairs).toBe(Number(count) - 1);
+      await page.locator('#scrubber').fill(String(count - 3));
+      await page.getByRole('button', { name: 'Inspect a point' }).click();
+      const numbers = (text) => text.replaceAll('−', '-').match(/[-+]?\d+\.\d+/g).slice(0, 2).map(Number);
+      await expect.poll(async () => {
+        const shown = numbers((await page.locator('#marker').getAttribute('aria-label')).split('moves')[1]);
+        const looked = numbers(await page.locator('#point-vectors .current td').textContent());
+        return Math.max(...shown.map((value, axis) => Math.abs(value - looked[axis])));
+      }, 'the same but for rounding').toBeLessThan(0.015);
+      await page.getByRole('button', { name: 'Inspect a point' }).click();
+      await page.getByLabel('How the frames are spread').selectOption('segment');
+      await expect(page.locator('#chart')).toBeHidden();
+      await state(page, 'result');
+      expect(await scores(page), 'as before').toEqual(remembered.scores);
+    });
+
     test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));
   });
 }

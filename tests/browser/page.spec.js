@@ -23,6 +23,11 @@ const STATES = {
     await page.getByLabel('Compare the map with').selectOption('backward');
     await expect(page.locator('#strip tr')).toHaveCount(5);
   },
+  every: async (page) => {
+    await choose(page, made('notes.mp4'));
+    await page.getByLabel('How the frames are spread').selectOption('every');
+    await expect(page.locator('#chart')).toBeVisible();
+  },
   error: (page) => choose(page, made('fail.mp4')),
   help: async (page) => {
     await page.keyboard.press('?');
@@ -38,7 +43,7 @@ const STATES = {
   },
 };
 
-const BODY = { point: 'result', beside: 'result', tour: 'result', help: 'empty', model: 'empty' };
+const BODY = { point: 'result', beside: 'result', every: 'result', tour: 'result', help: 'empty', model: 'empty' };
 
 for (const [name, reach] of Object.entries(STATES)) {
   for (const colorScheme of ['light', 'dark']) {
@@ -220,6 +225,33 @@ test('the map is held beside the other estimator and the way back', async ({ pag
   await expect(page.locator('#strip tr')).toHaveCount(3);
   await expect(page.locator('#beside-text')).toBeEmpty();
   await expect.poll(() => new URL(page.url()).hash).not.toContain('beside');
+});
+
+test('every frame is looked at, and the actions over time', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  await page.getByLabel('How the frames are spread').selectOption('every');
+  await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 24/);
+  await expect(page.locator('#strip')).toBeHidden();
+  await expect(page.locator('#chart polyline')).toHaveCount(5);
+  await expect(page.locator('#chart-table tr')).toHaveCount(4);
+  await expect(page.locator('#chart-table')).toContainText('0.70 s to 1.30 s');
+  await expect(page.locator('#film canvas')).toHaveCount(12);
+  // A click leads to the frame.
+  const { width } = await page.locator('#chart-lines').boundingBox();
+  await page.locator('#chart-lines').click({ position: { x: width / 2, y: 20 } });
+  await expect(page.locator('#frame-text')).toHaveText(/^1[23] \/ 24/);
+  await expect(page.locator('#overlay')).toBeVisible();
+  // What there is of one clip only cannot be chosen.
+  await expect(page.getByLabel('Compare the map with')).toBeDisabled();
+  await expect(page.locator('#view option[value=seen]')).toBeDisabled();
+  await expect(page.locator('#stages input[value=stage4]')).toBeDisabled();
+  await expect.poll(() => new URL(page.url()).hash).toContain('sampling=every');
+  await page.getByLabel('How the frames are spread').selectOption('segment');
+  await expect(page.locator('#chart')).toBeHidden();
+  await expect(page.locator('#strip td canvas')).toHaveCount(22);
+  await expect(page.locator('#stages input[value=stage4]')).toBeEnabled();
 });
 
 test('where the action was seen lies over every frame', async ({ page }) => {

@@ -29,6 +29,30 @@ impl StageMaps {
         self.displacement[pair * size..][..size].iter().map(|&d| d * self.radius as f32).collect()
     }
 
+    /// Some of its pairs.
+    pub fn of_pairs(&self, pairs: std::ops::Range<usize>) -> Self {
+        let size = self.grid[0] * self.grid[1];
+        let of = |values: &[f32], per_cell: usize| {
+            values[pairs.start * size * per_cell..pairs.end * size * per_cell].to_vec()
+        };
+        Self {
+            stage: self.stage.clone(),
+            pairs: pairs.len(),
+            displacement: of(&self.displacement, 2),
+            confidence: of(&self.confidence, 1),
+            argmax: of(&self.argmax, 1),
+            ..*self
+        }
+    }
+
+    /// Puts the pairs of `more`, of the same stage, behind its own.
+    pub fn append(&mut self, more: Self) {
+        self.pairs += more.pairs;
+        self.displacement.extend(more.displacement);
+        self.confidence.extend(more.confidence);
+        self.argmax.extend(more.argmax);
+    }
+
     /// Confidences of one pair, `[h, w]`.
     pub fn confidences(&self, pair: usize) -> &[f32] {
         let size = self.grid[0] * self.grid[1];

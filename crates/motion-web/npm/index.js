@@ -46,7 +46,7 @@ class Network {
     }
     await session.clip('');
     session.set(settings);
-    while (session.upcoming()) session.advance();
+    while (session.upcoming()) await session.advance();
     const { top } = await session.scores();
     const maps = [];
     for (const { name, trained } of this.info.stages) if (trained) maps.push(await read_maps(session, name));

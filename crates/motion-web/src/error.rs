@@ -59,6 +59,11 @@ pub enum Error {
         "The video has only 1 frame, expected at least 2: motion is what changes from one frame to the next."
     )]
     OneFrame,
+    /// What one clip has, asked for where every frame is looked at.
+    #[error(
+        "{0} is there for one clip only, found every frame looked at: choose \"spread over it\" beside the video's track."
+    )]
+    EveryFrame(&'static str),
     /// A part of a video without motion.
     #[error(
         "Between {from:.2} and {to:.2} s the video has {found} of its {frames} frames, expected at least 2. Choose a longer part."

@@ -16,19 +16,49 @@ use crate::{Error, Result};
 /// Times that differ by less are the same, in seconds: a slider has no more digits.
 const SAME_TIME: f64 = 0.0005;
 
-/// Which part of a video makes the clip, and how its frames are spread over it.
+/// Most frames that are looked at one by one: what the network sees of them takes a third of a megabyte each, once for it
+/// and once for the page.
+const MOST_FRAMES: usize = 300;
+
+/// Which frames of a part are looked at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Spread {
+    /// As many as a clip has.
+    Clip(Sampling),
+    /// Each so many-th, in windows that slide over them.
+    Every(usize),
+}
+
+impl Spread {
+    /// Which of `count` frames, for clips of `frames`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn choose(self, count: usize, frames: usize) -> Result<Vec<usize>> {
+        match self {
+            Self::Clip(sampling) => Ok(sample::clip_indices(sampling, count, frames, 1)?.concat()),
+            Self::Every(step) => {
+                // Two at least.
+                let step = step.min(count.saturating_sub(1)).max(1);
+                Ok((0..count).step_by(step).take(MOST_FRAMES).collect())
+            }
+        }
+    }
+}
+
+/// Which part of a video is looked at, and which frames of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Part {
-    /// First and last second that a frame of the clip may be shown at.
+    /// First and last second that a frame may be shown at.
     pub seconds: [f64; 2],
-    /// How the frames are spread.
-    pub sampling: Sampling,
+    /// Which frames.
+    pub spread: Spread,
 }
 
 impl Part {
     /// All of it.
     pub fn whole(sampling: Sampling) -> Self {
-        Self { seconds: [f64::NEG_INFINITY, f64::INFINITY], sampling }
+        Self { seconds: [f64::NEG_INFINITY, f64::INFINITY], spread: Spread::Clip(sampling) }
     }
 }
 
@@ -59,6 +89,8 @@ pub struct Schedule {
     promised: usize,
     /// Positions in `shown` that make the clip.
     chosen: Vec<usize>,
+    /// More frames were asked for than can be looked at.
+    cut_off: bool,
     wanted: HashSet<usize>,
     /// Samples that came out of the decoder when it was given everything.
     seen: HashSet<usize>,
@@ -90,6 +122,7 @@ impl Schedule {
             promised: track.shown.len(),
             shown: track.shown.clone(),
             chosen: Vec::new(),
+            cut_off: false,
             wanted: HashSet::new(),
             seen: HashSet::new(),
             taken: HashSet::new(),
@@ -112,8 +145,9 @@ impl Schedule {
         if part.len() < 2 && self.shown.len() >= 2 {
             return Err(Error::Part { from, to, found: part.len(), frames: self.shown.len() });
         }
-        let clips = sample::clip_indices(self.part.sampling, part.len(), self.frames, 1)?;
-        self.chosen = clips.into_iter().flatten().map(|place| part[place]).collect();
+        let chosen = self.part.spread.choose(part.len(), self.frames)?;
+        self.cut_off = matches!(self.part.spread, Spread::Every(step) if chosen.len() < part.len().div_ceil(step.max(1)));
+        self.chosen = chosen.into_iter().map(|place| part[place]).collect();
         self.wanted = self.chosen.iter().map(|&place| self.shown[place].sample).collect();
         let mut stretches: BTreeMap<usize, usize> = BTreeMap::new();
         for &sample in self.wanted.difference(&self.taken) {
@@ -242,11 +276,15 @@ impl Schedule {
     }
 
     /// What the user should know.
-    pub fn note(&self) -> Option<String> {
+    pub fn notes(&self) -> impl Iterator<Item = String> {
         let (came, promised) = (self.shown.len(), self.promised);
-        (came < promised).then(|| {
+        let lost = (came < promised).then(|| {
             format!("Only {came} of the {promised} frames that the file promises could be decoded; the clip is made of those.")
-        })
+        });
+        let cut_off = self.cut_off.then(|| {
+            format!("These are the first {MOST_FRAMES} frames: more are not looked at one by one. Move the handles to see the others.")
+        });
+        lost.into_iter().chain(cut_off)
     }
 }
 
@@ -299,7 +337,7 @@ mod tests {
         assert_eq!(numbers(&schedule), [12, 37, 62, 87]);
         let (sent, got) = decode(&mut schedule, |_| true, 1000);
         assert_eq!((sent, got), (3 + 8 + 3 + 8, vec![12, 37, 62, 87]));
-        assert_eq!(schedule.note(), None);
+        assert_eq!(schedule.notes().count(), 0);
     }
 
     #[test]
@@ -332,7 +370,7 @@ mod tests {
         }
         assert_eq!(numbers(&schedule), [5, 15, 25, 35]);
         assert!([5, 15, 25, 35].iter().all(|sample| got.contains(sample)), "{got:?}");
-        assert_eq!(schedule.note(), None);
+        assert_eq!(schedule.notes().count(), 0);
     }
 
     #[test]
@@ -342,7 +380,7 @@ mod tests {
         assert_eq!(numbers(&schedule), [5, 15, 25, 35]);
         assert!(got.ends_with(&[5, 15, 25, 35]), "{got:?}");
         assert_eq!(schedule.frame_count(), 40);
-        assert!(schedule.note().unwrap().contains("40 of the 100"));
+        assert!(schedule.notes().next().unwrap().contains("40 of the 100"));
     }
 
     #[test]
@@ -377,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_clip_is_made_of_a_part() {
-        let part = |seconds| Part { seconds, sampling: Sampling::Segment };
+        let part = |seconds| Part { seconds, spread: Spread::Clip(Sampling::Segment) };
         let places = |schedule: &Schedule| schedule.chosen().map(|(place, _)| place).collect::<Vec<_>>();
         let mut schedule = Schedule::new(&track(100, 10), part([40.0, 47.0]), 4).unwrap();
         assert_eq!(places(&schedule), [41, 43, 45, 47]);
@@ -387,6 +425,15 @@ mod tests {
         let schedule = Schedule::new(&track(100, 10), part([10.0, 13.0]), 4).unwrap();
         assert_eq!(places(&schedule), [10, 11, 12, 13]);
         assert_eq!(schedule.seconds(), [0.0, 99.0]);
+        // One after the other, as many as there are, or as can be looked at.
+        let every = |step| Part { spread: Spread::Every(step), ..part([40.0, 47.0]) };
+        let schedule = Schedule::new(&track(100, 10), every(1), 4).unwrap();
+        assert_eq!((places(&schedule), schedule.notes().count()), ((40..48).collect(), 0));
+        assert_eq!(places(&Schedule::new(&track(100, 10), every(3), 4).unwrap()), [40, 43, 46]);
+        let schedule =
+            Schedule::new(&track(400, 10), Part { spread: Spread::Every(1), ..part([0.0, 1e9]) }, 4).unwrap();
+        assert_eq!(places(&schedule).len(), MOST_FRAMES);
+        assert!(schedule.notes().next().unwrap().contains("the first 300 frames"));
         let error = Schedule::new(&track(100, 10), part([40.2, 41.1]), 4).unwrap_err().to_string();
         assert!(error.contains("1 of its 100 frames") && error.contains("40.20"), "{error}");
     }

@@ -12,6 +12,7 @@ mod pictures;
 mod point;
 mod runner;
 mod shot;
+mod windows;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -30,13 +31,14 @@ use crate::blob::BlobReader;
 use crate::demux::{Opening, Track};
 use crate::message::{array, file, number, object, picture, text, texts};
 use crate::orientation::Orientation;
-use crate::schedule::{Part, Schedule};
+use crate::schedule::{Part, Schedule, Spread};
 use crate::{Error, Result};
 use card::Card;
 use export::{Action, Maps, Shown};
 use pictures::{Colours, Pictures};
 use runner::{Compared, Probe, Runner, Saved};
 use shot::{Shot, View};
+use windows::Windows;
 
 /// Largest frame that is taken from the decoder, in pixels: 8K video, twice over.
 const PIXEL_LIMIT: u64 = 64 << 20;
@@ -147,8 +149,13 @@ pub struct Session {
     opening: Option<(Opening, BlobReader, String, Part)>,
     video: Option<Video>,
     shot: Option<Shot>,
-    /// What the stage of this number compares: looked at point by point. Gone as soon as anything runs.
-    compared: Option<(usize, Compared)>,
+    /// Whether every frame is looked at, rather than those of one clip.
+    every: bool,
+    /// Then, how far that is.
+    windows: Option<Windows>,
+    /// What the stage of this number compares in the window of that number: looked at point by point. Gone as soon as
+    /// anything runs.
+    compared: Option<([usize; 2], Compared)>,
     log: Log,
 }
 
@@ -317,6 +324,7 @@ impl Session {
         self.forget_clip();
         self.stopped &= again;
         let part = self.model()?.part(part)?;
+        self.every = matches!(part.spread, Spread::Every(_));
         self.opening = Some((Opening::default(), BlobReader::new(blob)?, name, part));
         Ok(())
     }
@@ -480,12 +488,13 @@ impl Session {
             let (what, found) = ("the video's duration", duration.to_string());
             return Err(Error::Message { what, found, expected: "a number of seconds above 0" });
         }
-        let Part { seconds: [from, to], sampling } = model.part(part)?;
+        let Part { seconds: [from, to], spread } = model.part(part)?;
         let (from, to) = (from.clamp(0.0, duration), to.clamp(0.0, duration));
         let count = ((to - from) * ASSUMED_RATE).clamp(1.0, 10_000_000.0) as usize;
-        let clips = motion_clip::sample::clip_indices(sampling, count, model.config().frames, 1)?;
+        let chosen = spread.choose(count, model.config().frames)?;
         let middle = |index: usize| from + (index as f64 + 0.5) / count as f64 * (to - from);
-        let times = clips.into_iter().flatten().map(middle).collect();
+        let times = chosen.into_iter().map(middle).collect();
+        self.every = matches!(spread, Spread::Every(_));
         self.shot.insert(Shot::default()).seconds = [0.0, duration];
         Ok(times)
     }
@@ -535,7 +544,7 @@ impl Session {
         let model = self.model.as_mut().ok_or(Error::Order("Load a model first."))?;
         model.estimation = changed(model.estimation, settings)?;
         on_mut!(model, runner => runner.rewind_to_motion());
-        Ok(())
+        if self.windows.is_some() { self.begin_clip() } else { Ok(()) }
     }
 
     /// Whether a clip is there to run.
@@ -554,15 +563,24 @@ impl Session {
     /// What the next [`Self::advance`] will do: `{done, total, text}`; undefined when nothing is left.
     pub fn upcoming(&self) -> JsValue {
         let Some(model) = &self.model else { return JsValue::UNDEFINED };
+        if self.windows.as_ref().is_some_and(|windows| windows.current().is_none()) {
+            return JsValue::UNDEFINED;
+        }
         let Some(done) = on!(model, runner => runner.stages_run()) else { return JsValue::UNDEFINED };
         let net = &model.cpu.net;
+        let steps = net.stage_names().count() + 1;
+        if let Some(windows) = &self.windows {
+            let text = "every frame, window by window".into();
+            let [done, total] =
+                [windows.through() * steps + done, windows.count() * steps].map(JsValue::from);
+            return object([("done", done), ("total", total), ("text", text)]);
+        }
         let text = match net.stage_names().nth(done) {
             None => "classifier".to_owned(),
             Some(name) if net.motion_module(done).is_some() => format!("{name} and its motion module"),
             Some(name) => name.to_owned(),
         };
-        let total = net.stage_names().count() + 1;
-        object([("done", done.into()), ("total", total.into()), ("text", text.into())])
+        object([("done", done.into()), ("total", steps.into()), ("text", text.into())])
     }
 
     /// Runs the next stage of the network. Returns the name of the stage whose maps are new, if any. Where the graphics
@@ -570,7 +588,7 @@ impl Session {
     ///
     /// # Errors
     /// When the CPU fails.
-    pub fn advance(&mut self) -> Result<Option<String>> {
+    pub async fn advance(&mut self) -> Result<Option<String>> {
         if !self.has_clip() {
             return Err(Error::Order("Open a video first."));
         }
@@ -588,12 +606,13 @@ impl Session {
             None => Ok(None),
             Some(Step::Classifier) => {
                 self.log.ran.push("classifier".to_owned());
-                Ok(None)
+                self.gather().await.map(|()| None)
             }
             Some(Step::Stage { index, backbone, motion }) => {
                 self.log.ran.extend(backbone.then(|| name(index).to_owned()));
                 self.log.ran.extend(motion.then(|| format!("motion of {}", name(index))));
-                Ok(motion.then(|| name(index).to_owned()))
+                let shown = motion && self.windows.is_none();
+                Ok(shown.then(|| name(index).to_owned()))
             }
         }
     }
@@ -609,7 +628,7 @@ impl Session {
             return Err(Error::Order("Open a video first."));
         };
         let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
-        let trained = on!(model, runner => runner.has_motion(index));
+        let trained = model.cpu.net.motion_module(index).is_some();
         let mut message = maps::shown(&maps, &colours, pictures, &geometry);
         message.extend([("trained", trained.into()), ("probe", (!trained).into())]);
         Ok(object(message))
@@ -622,10 +641,12 @@ impl Session {
     /// # Errors
     /// When there is no such stage, something else is asked for, or the backend fails.
     pub async fn beside(&mut self, stage: String, what: String) -> Result<JsValue> {
-        let model = self.model()?;
-        let index = model.cpu.net.stage_index(&stage)?;
+        if self.windows.is_some() {
+            return Err(Error::EveryFrame("A comparison"));
+        }
+        let index = self.model()?.cpu.net.stage_index(&stage)?;
         let (maps, estimation) = (self.stage_maps(index).await?, self.model()?.estimation);
-        self.compare(index).await?;
+        self.compare(index, 0).await?;
         let (Some(model), Some(shot), Some((_, compared))) = (&self.model, &self.shot, &self.compared) else {
             return Err(Error::Order("Open a video first."));
         };
@@ -641,10 +662,11 @@ impl Session {
     pub async fn point(&mut self, request: JsValue) -> Result<JsValue> {
         let stage = text(&request, "stage").unwrap_or_default();
         let index = self.model()?.cpu.net.stage_index(&stage)?;
-        self.compare(index).await?;
+        let [window, local] = self.window_of(index, point::whole(&request, "pair")?).await?;
+        self.compare(index, window).await?;
         let Some((_, (now, next))) = &self.compared else { return Err(Error::Order("Open a video first.")) };
         let estimation = changed(self.model()?.estimation, &request)?;
-        point::message(&stage, (now, next), &request, &estimation)
+        point::message(&stage, (now, next), local, &request, &estimation)
     }
 
     /// The 'scores' message, once the pass is through.
@@ -657,12 +679,14 @@ impl Session {
             let model = session.model()?;
             on!(model, runner => runner.class_activation().await)
         };
-        let activation = self.answer(usize::MAX, ask).await?;
+        // Each window has its own.
+        let activation = if self.windows.is_some() { None } else { self.answer(usize::MAX, ask).await? };
         let model = self.model()?;
         let seen = match (activation, top(&logits, 1).first()) {
             (Some(activation), Some((class, _))) => class_map(&activation, *class)?,
             _ => JsValue::UNDEFINED,
         };
+        let over_time = self.over_time(&logits);
         let top = model.top(&logits).into_iter().map(|Action { label, probability }| {
             object([("label", label.into()), ("probability", probability.into())])
         });
@@ -690,6 +714,7 @@ impl Session {
         Ok(object([
             ("top", array(top)),
             ("seen", seen),
+            ("over_time", over_time),
             ("backend", backend.into()),
             ("adapter", self.adapter.as_str().into()),
             ("why", self.why.as_str().into()),
@@ -734,7 +759,7 @@ impl Session {
         let mut stages = Vec::new();
         for index in 0..count {
             let model = self.model()?;
-            let trained = on!(model, runner => runner.has_motion(index));
+            let trained = model.cpu.net.motion_module(index).is_some();
             if trained || index == shown {
                 let maps = self.stage_maps(index).await?;
                 stages.push(Stage { maps, probe: !trained });
@@ -770,6 +795,9 @@ impl Session {
     }
 
     async fn save_clip(&mut self) -> Result<JsValue> {
+        if self.windows.is_some() {
+            return Err(Error::EveryFrame("A clip for motionlens forward"));
+        }
         let (clip, logits, saved) = self.answer(usize::MAX, async |session| session.results().await).await?;
         let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
@@ -808,6 +836,25 @@ impl Session {
             file("results.safetensors", "application/octet-stream", &result_file),
             file("results.json", "application/json", facts.to_string().as_bytes()),
         ]))
+    }
+
+    /// Where every frame is looked at, how likely the likeliest actions are in each window: `[{from, to, probabilities}]`, in
+    /// seconds.
+    fn over_time(&self, mean: &[f32]) -> JsValue {
+        let (Some(windows), Some(shot)) = (&self.windows, &self.shot) else { return JsValue::UNDEFINED };
+        let listed = top(mean, TOP);
+        let time = |frame: usize| shot.times.get(frame).copied().unwrap_or_default();
+        array(windows.stretches().zip(&windows.logits).map(|(frames, logits)| {
+            let all = top(logits, logits.len());
+            let of =
+                |class: usize| all.iter().find(|(found, _)| *found == class).map_or(0.0, |(_, share)| *share);
+            let probabilities = listed.iter().map(|(class, _)| of(*class));
+            object([
+                ("from", time(frames.start).into()),
+                ("to", time(frames.end).into()),
+                ("probabilities", array(probabilities)),
+            ])
+        }))
     }
 
     fn model(&self) -> Result<&Model> {
@@ -857,7 +904,7 @@ impl Session {
     }
 
     fn forget_clip(&mut self) {
-        (self.video, self.shot, self.compared) = (None, None, None);
+        (self.video, self.shot, self.windows, self.compared) = (None, None, None, None);
         if let Some(card) = &self.card {
             card.backend.forget_frames();
         }
@@ -866,13 +913,32 @@ impl Session {
         }
     }
 
-    /// Brings the clip, if there is one, to the network that is in use.
+    /// Brings the clip, if there is one, to the network that is in use; of every frame, the first window.
     fn begin_clip(&mut self) -> Result<()> {
+        let frames = self.model.as_ref().map_or(0, |model| model.config().frames);
+        self.windows =
+            self.shot.as_ref().filter(|_| self.every).map(|shot| Windows::over(shot.count(), frames));
+        self.log.ran.clear();
+        self.begin_window()
+    }
+
+    /// The window that is to be run next, or all there is.
+    fn begin_window(&mut self) -> Result<()> {
+        if let (Some(windows), Some(shot)) = (&self.windows, &mut self.shot) {
+            let Some(window) = windows.current() else { return Ok(()) };
+            shot.window = Some(window.frames.clone());
+            self.log.ran.clear();
+        }
+        self.start_pass()
+    }
+
+    /// Takes up what the network is to see now.
+    fn start_pass(&mut self) -> Result<()> {
+        self.compared = None;
         let (Some(model), Some(shot)) = (&mut self.model, &self.shot) else { return Ok(()) };
         if !shot.has_views() {
             return Ok(());
         }
-        self.log.ran.clear();
         let preprocess = model.preprocess();
         let Some(gpu) = &mut model.gpu else { return model.cpu.begin(&shot.clip(&preprocess)?) };
         let clip = shot.clip_on_card(&preprocess, &gpu.backend);
@@ -903,15 +969,49 @@ impl Session {
         self.begin_clip()
     }
 
-    /// Runs what is left up to stage `index`, and beyond the last one the classifier.
-    fn catch_up(&mut self, index: usize) -> Result<()> {
-        while self
-            .model
-            .as_ref()
-            .and_then(|m| on!(m, runner => runner.stages_run()))
-            .is_some_and(|n| n <= index)
+    /// Where every frame is looked at: keeps what the window that is through gave, and begins the next one.
+    async fn gather(&mut self) -> Result<()> {
+        if self.windows.is_none() {
+            return Ok(());
+        }
+        match self.window_results().await {
+            Err(error) => self.take_over(error),
+            Ok((maps, logits)) => {
+                if let Some(windows) = &mut self.windows {
+                    windows.gather(maps, logits);
+                }
+                self.begin_window()
+            }
+        }
+    }
+
+    /// Maps of every stage with a module, or else of the one that is shown first, and scores.
+    async fn window_results(&mut self) -> Result<(Vec<(usize, StageMaps)>, Vec<f32>)> {
+        let net = &self.model()?.cpu.net;
+        let first = net.stage_index(self.model()?.default_stage())?;
+        let shown = |index: &usize| net.motion_module(*index).is_some() || *index == first;
+        let stages: Vec<usize> = (0..net.stage_names().count()).filter(shown).collect();
+        let mut maps = Vec::new();
+        for index in stages {
+            let found = self.stage_maps_in_use(index, false).await?;
+            maps.extend(found.map(|(maps, _)| (index, maps)));
+        }
+        let model = self.model()?;
+        let logits = on!(model, runner => runner.logits().await)?;
+        Ok((maps, logits.unwrap_or_default()))
+    }
+
+    /// Runs what is left up to stage `index`, and beyond the last one the classifier; every window, where there are some.
+    async fn catch_up(&mut self, index: usize) -> Result<()> {
+        let last = if self.windows.is_some() { usize::MAX } else { index };
+        while !self.upcoming().is_undefined()
+            && self
+                .model
+                .as_ref()
+                .and_then(|m| on!(m, runner => runner.stages_run()))
+                .is_some_and(|n| n <= last)
         {
-            self.advance()?;
+            self.advance().await?;
         }
         Ok(())
     }
@@ -923,7 +1023,7 @@ impl Session {
             match ask(self).await {
                 Err(error) => {
                     self.take_over(error)?;
-                    self.catch_up(index)?;
+                    self.catch_up(index).await?;
                 }
                 answer => return answer,
             }
@@ -949,6 +1049,13 @@ impl Session {
         index: usize,
         draw: bool,
     ) -> Result<Option<(StageMaps, Option<(Colours, Pictures)>)>> {
+        if let Some(windows) = self.windows.as_ref().filter(|windows| windows.current().is_none()) {
+            let maps =
+                windows.maps(index).ok_or(Error::EveryFrame("A probe of a stage without a motion module"))?;
+            let colours = Colours::of(maps);
+            let drawn = draw.then(|| Pictures::here(maps, &colours)).transpose()?;
+            return Ok(Some((maps.clone(), drawn.map(|pictures| (colours, pictures)))));
+        }
         let began = now();
         let model = self.model()?;
         let Some(shot) = &self.shot else { return Ok(None) };
@@ -984,11 +1091,29 @@ impl Session {
     }
 
     /// Brings what a stage that has run compares to the host, where it is not there yet.
-    async fn compare(&mut self, index: usize) -> Result<()> {
-        if self.compared.as_ref().is_none_or(|(known, _)| *known != index) {
-            self.compared = Some((index, self.stage_compared(index).await?));
+    async fn compare(&mut self, index: usize, window: usize) -> Result<()> {
+        if self.compared.as_ref().is_none_or(|(known, _)| *known != [index, window]) {
+            self.compared = Some(([index, window], self.stage_compared(index).await?));
         }
         Ok(())
+    }
+
+    /// Runs the window of a pair again as far as stage `index`, unless what is compared there is known; which window that
+    /// is, and which pair of it.
+    async fn window_of(&mut self, index: usize, pair: usize) -> Result<[usize; 2]> {
+        let Some(windows) = &self.windows else { return Ok([0, pair]) };
+        let Some((window, frames, local)) = windows.of_pair(pair) else { return Ok([0, pair]) };
+        if self.compared.as_ref().is_none_or(|(known, _)| *known != [index, window]) {
+            if let Some(shot) = &mut self.shot {
+                shot.window = Some(frames);
+            }
+            self.start_pass()?;
+            let model = model_of(&mut self.model)?;
+            while on!(model, runner => runner.stages_run()).is_some_and(|n| n <= index) {
+                on_mut!(model, runner => runner.advance(&model.estimation))?;
+            }
+        }
+        Ok([window, local])
     }
 
     /// What a stage that has run compares.
@@ -1014,6 +1139,9 @@ impl Session {
     }
 
     async fn logits(&mut self) -> Result<Vec<f32>> {
+        if let Some(windows) = self.windows.as_ref().filter(|windows| windows.current().is_none()) {
+            return Ok(windows.mean_logits());
+        }
         let began = now();
         let ask = async |session: &mut Self| {
             let model = session.model()?;
@@ -1079,18 +1207,21 @@ impl Model {
     /// # Errors
     /// When something else stands in the place of a number or a name.
     fn part(&self, message: &JsValue) -> Result<Part> {
-        let Part { seconds: [from, to], sampling } = Part::whole(self.sampling());
-        let sampling = match text(message, "sampling").as_deref() {
-            None => sampling,
-            Some("segment") => Sampling::Segment,
-            Some("dense") => Sampling::Dense,
+        let Part { seconds: [from, to], spread } = Part::whole(self.sampling());
+        let spread = match text(message, "sampling").as_deref() {
+            None => spread,
+            Some("segment") => Spread::Clip(Sampling::Segment),
+            Some("dense") => Spread::Clip(Sampling::Dense),
+            Some("every") => Spread::Every(1),
+            Some("every2") => Spread::Every(2),
+            Some("every4") => Spread::Every(4),
             Some(other) => {
-                let found = format!("{other:?}");
-                return Err(Error::Message { what: "sampling", found, expected: "\"segment\" or \"dense\"" });
+                let expected = "segment, dense, every, every2 or every4";
+                return Err(Error::Message { what: "sampling", found: format!("{other:?}"), expected });
             }
         };
         let seconds = [number(message, "from")?.unwrap_or(from), number(message, "to")?.unwrap_or(to)];
-        Ok(Part { seconds, sampling })
+        Ok(Part { seconds, spread })
     }
 
     fn sampling(&self) -> Sampling {
@@ -1163,7 +1294,7 @@ impl Model {
 impl Video {
     /// The clip, once every frame of it has come.
     fn finish(mut self) -> Result<Shot> {
-        let notes = std::mem::take(&mut self.track.notes).into_iter().chain(self.schedule.note());
+        let notes = std::mem::take(&mut self.track.notes).into_iter().chain(self.schedule.notes());
         self.shot.notes = notes.collect();
         self.shot.name = self.name;
         self.shot.codec = self.track.codec;

@@ -9,15 +9,15 @@ use super::settings_message;
 use crate::message::{array, floats, number, object, picture};
 use crate::{Error, Result};
 
-/// The 'point' message.
+/// The 'point' message; `pair` is the one of the request among those that are compared.
 pub(super) fn message(
     stage: &str,
     (now, next): (&HostTensor, &HostTensor),
+    pair: usize,
     request: &JsValue,
     estimation: &Estimation,
 ) -> Result<JsValue> {
-    let [pair, x, y] = ["pair", "x", "y"].map(|name| index(request, name));
-    let (pair, at) = (pair?, [x?, y?]);
+    let at = [whole(request, "x")?, whole(request, "y")?];
     let matching = Matching::of((now, next), pair, at, estimation)?;
     let Matching { patch, inside, correlation, gaussian, masked, soft, kernel, .. } = &matching;
     let surface = |values: &[f32]| surface(values, inside, *patch);
@@ -27,7 +27,7 @@ pub(super) fn message(
     };
     Ok(object([
         ("stage", stage.into()),
-        ("pair", pair.into()),
+        ("pair", whole(request, "pair")?.into()),
         ("x", at[0].into()),
         ("y", at[1].into()),
         ("settings", settings_message(estimation)),
@@ -50,7 +50,11 @@ fn surface(values: &[f32], inside: &[bool], patch: usize) -> Result<JsValue> {
     Ok(object([("picture", picture(&drawn)), ("range", array([low, high])), ("values", floats(values))]))
 }
 
-fn index(request: &JsValue, what: &'static str) -> Result<usize> {
+/// A whole number from 0 that a request has.
+///
+/// # Errors
+/// When it is something else.
+pub(super) fn whole(request: &JsValue, what: &'static str) -> Result<usize> {
     let found = number(request, what)?;
     let whole = found.filter(|value| *value >= 0.0 && value.fract() == 0.0);
     whole.map(|value| value as usize).ok_or_else(|| Error::Message {

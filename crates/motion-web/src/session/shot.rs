@@ -44,6 +44,8 @@ pub(super) struct Shot {
     pub(super) degrees: u32,
     pub(super) approximate: bool,
     pub(super) notes: Vec<String>,
+    /// The views that the network sees now, where it does not see all of them at once.
+    pub(super) window: Option<Vec<usize>>,
 }
 
 impl View {
@@ -129,22 +131,17 @@ impl Shot {
         !self.views.is_empty()
     }
 
-    /// All views, where they are on the graphics card.
-    fn pixels(&self) -> Option<Vec<Pixels>> {
-        let pixels = self.views.iter().map(|view| match view {
-            View::OnCard(pixels) => Some(pixels.clone()),
-            View::Here(_) => None,
-        });
-        pixels.collect()
+    /// Number of views.
+    pub(super) fn count(&self) -> usize {
+        self.views.len()
     }
 
-    /// All views, where they are on the processor.
-    fn frames_here(&self) -> Result<Vec<&Frame>> {
-        let frames = self.views.iter().map(|view| match view {
-            View::Here(frame) => Ok(frame),
-            View::OnCard(_) => Err(Error::FramesGone),
-        });
-        frames.collect()
+    /// What the network sees now.
+    fn seen(&self) -> Vec<&View> {
+        match &self.window {
+            None => self.views.iter().collect(),
+            Some(window) => window.iter().filter_map(|&place| self.views.get(place)).collect(),
+        }
     }
 
     /// The network's input `[1, T, S, S, 3]`, by the processor.
@@ -152,14 +149,14 @@ impl Shot {
     /// # Errors
     /// [`Error::FramesGone`] where the frames are on the graphics card.
     pub(super) fn clip(&self, preprocess: &Preprocess) -> Result<HostTensor> {
-        let views: Vec<Frame> = self.frames_here()?.into_iter().cloned().collect();
+        let views: Vec<Frame> = here(self.seen())?.into_iter().cloned().collect();
         let clip = preprocess.clip_of_views(&views)?;
         Ok(HostTensor::new([&[1], &clip.shape[..]].concat(), clip.data)?)
     }
 
     /// The network's input `[T, S, S, 3]` on the graphics card, from wherever the frames are.
     pub(super) fn clip_on_card(&self, preprocess: &Preprocess, backend: &GpuBackend) -> Result<GpuTensor> {
-        if let Some(pixels) = self.pixels() {
+        if let Some(pixels) = on_card(self.seen()) {
             return Ok(backend.normalise(&pixels, &preprocess.levels()?)?);
         }
         self.clip_on(preprocess, backend)
@@ -176,9 +173,8 @@ impl Shot {
 
     /// The views as the messages' pictures.
     pub(super) async fn pictures(&self, card: Option<&Card>) -> Result<Vec<JsValue>> {
-        let (Some(card), Some(pixels)) = (card, self.pixels()) else {
-            let shown =
-                self.frames_here()?.into_iter().map(|frame| Ok(picture(&Picture::from_frame(frame)?)));
+        let (Some(card), Some(pixels)) = (card, on_card(&self.views)) else {
+            let shown = here(&self.views)?.into_iter().map(|frame| Ok(picture(&Picture::from_frame(frame)?)));
             return shown.collect();
         };
         if card.draws {
@@ -228,4 +224,25 @@ impl Shot {
             ("notes", texts(&self.notes)),
         ])
     }
+}
+
+/// Views that are all on the graphics card.
+fn on_card<'a>(views: impl IntoIterator<Item = &'a View>) -> Option<Vec<Pixels>> {
+    let pixels = views.into_iter().map(|view| match view {
+        View::OnCard(pixels) => Some(pixels.clone()),
+        View::Here(_) => None,
+    });
+    pixels.collect()
+}
+
+/// Views that are all on the processor.
+///
+/// # Errors
+/// [`Error::FramesGone`] where they are on the graphics card.
+fn here<'a>(views: impl IntoIterator<Item = &'a View>) -> Result<Vec<&'a Frame>> {
+    let frames = views.into_iter().map(|view| match view {
+        View::Here(frame) => Ok(frame),
+        View::OnCard(_) => Err(Error::FramesGone),
+    });
+    frames.collect()
 }

@@ -84,6 +84,7 @@ let model = null;      // {backbone, …}: the one that answers
 let card = null;       // of the model that was asked for last
 let link = linked();   // what the address asked for, until it is shown
 let unmet = [];        // what of it cannot be
+let assumed = [];      // of the model, because its checkpoint does not tell
 
 // ---------------------------------------------------------------- requests
 
@@ -177,9 +178,13 @@ function loadModel(message, itsCard = message.url && `${message.url}README.md`) 
   $('model-name').textContent = 'loading the model';
 }
 
+const CHECKPOINT = /\.(pth|pt|ckpt|bin|tar)$/i; // as PyTorch's are called
+
 function openFiles(files) {
-  const [config, weights, readme] = ['.json', '.safetensors', '.md'].map((end) => files.find(({ name }) => name.endsWith(end)));
-  if (config && weights) loadModel({ files: { config, weights } }, readme);
+  const [config, weights, readme, names] = ['.json', '.safetensors', '.md', '.txt'].map((end) => files.find(({ name }) => name.endsWith(end)));
+  const checkpoint = files.find(({ name }) => CHECKPOINT.test(name)) ?? (names && weights);
+  if (checkpoint) loadModel({ files: { checkpoint, labels: names ?? config } }, readme);
+  else if (config && weights) loadModel({ files: { config, weights } }, readme);
   else if (config || weights) {
     fail(`A model is two files, chosen together: config.json and model.safetensors. Here is only ${(config ?? weights).name}.`);
   } else if (files.length) openVideo({ file: files[0] });
@@ -256,9 +261,10 @@ on('error', ({ message }) => {
 
 engine.addEventListener('ready', ({ detail: { wheel } }) => paint($('wheel'), wheel));
 
-engine.addEventListener('model', ({ detail: { id, info } }) => {
+engine.addEventListener('model', ({ detail: { id, info, notes = [] } }) => {
   if (id !== loading) return; // the same model again, after a restart
   model = info;
+  assumed = notes;
   $('model-name').textContent = model.backbone;
   $('model-sheet-open').title = info.text;
   modelSheet.set(info, card);
@@ -442,7 +448,7 @@ function showScores({ clip, scores }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.showBackend(scores);
-  side.showNotes([...unmet, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
+  side.showNotes([...unmet, ...assumed, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
   side.chooseEstimator(scores.settings.estimator);
   point.setSettings(scores.settings);
   beside.setSettings(scores.settings);

@@ -17,6 +17,7 @@
 // ## Page -> worker
 // {type: 'load-model', id, url}                       a folder: url + 'config.json', url + 'model.safetensors'
 // {type: 'load-model', id, files: {config, weights}}  Files or Blobs of a folder that the user picked
+// {type: 'load-model', id, files: {checkpoint, labels}}  a published checkpoint; labels: a file of its classes' names, or absent
 //     A new model forgets the clip: open it again.
 // {type: 'open', id, file, name, from, to, sampling}  a video, File or Blob: demux, decode, run, all answers follow.
 //     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense', or 'every' | 'every2' | 'every4': each
@@ -41,7 +42,8 @@
 // ## Worker -> page
 // {type: 'ready', wheel: picture}                     the colour wheel for the legend, up = up
 // {type: 'model', id, info, files}      info: {backbone, frames, sampling, input_size, classes, parameters, labels: [text],
-//     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}; files: those of the
+//     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}; notes: what a checkpoint
+//     did not tell and was assumed; files: those of the
 //     site that the worker took
 // {type: 'progress', id, step, done, total, text, limit}   step: 'model' | 'read' | 'decode' | 'network' | 'maps'
 // {type: 'clip', id, name, frames: [picture], times: [seconds], indices: [frame number in the video],
@@ -184,6 +186,7 @@ async function answer(message) {
 
 const handlers = {
   async 'load-model'({ id, url, files }) {
+    if (files?.checkpoint) return loadCheckpoint(id, files);
     const config = await (files?.config ?? (await download(`${url}config.json`))).text();
     const tell = (done, total) => {
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
@@ -192,10 +195,7 @@ const handlers = {
     };
     const weights = await (files?.weights ?? (await download(`${url}model.safetensors`, tell))).arrayBuffer();
     await breathe(id);
-    const info = session.load_model(config, new Uint8Array(weights));
-    loaded = { config, weights: new Uint8Array(weights) };
-    await chooseBackend(id);
-    post({ type: 'model', id, info, files: performance.getEntriesByType('resource').map(({ name }) => name) });
+    await takeModel(id, config, new Uint8Array(weights), []);
   },
 
   async backend({ id, choice: chosen, reason = 'You chose it.', precision: wanted = precision }) {
@@ -279,6 +279,21 @@ const handlers = {
     post({ type: 'saved', id, files }, files.map(({ bytes }) => bytes.buffer));
   },
 };
+
+async function loadCheckpoint(id, { checkpoint, labels }) {
+  inform(id, 'model', { done: 0, total: 0, text: `converting ${checkpoint.name}` });
+  const bytes = new Uint8Array(await checkpoint.arrayBuffer());
+  const { config, weights, notes } = session.convert(bytes, await labels?.text());
+  await breathe(id);
+  await takeModel(id, config, weights, notes);
+}
+
+async function takeModel(id, config, weights, notes) {
+  const info = session.load_model(config, weights);
+  loaded = { config, weights };
+  await chooseBackend(id);
+  post({ type: 'model', id, info, notes, files: performance.getEntriesByType('resource').map(({ name }) => name) });
+}
 
 // The graphics card ended, and with it the frames on it: they are decoded once more, for the CPU, and the request goes on.
 async function again(message, error) {

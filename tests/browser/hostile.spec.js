@@ -93,6 +93,30 @@ test('bad models get a sentence, and the good one works again', async ({ page })
   await expectNextFileWorks(page);
 });
 
+test('a checkpoint with a file of names becomes a model; what is no whole network gets a sentence', async ({ page }) => {
+  await visit(page);
+  const { id2label } = JSON.parse(readFileSync(join(MODEL, 'config.json'), 'utf8'));
+  const names = Object.keys(id2label).map((i) => `Named ${i}`);
+  const labels = (lines) => ({ name: 'labels.txt', mimeType: 'text/plain', buffer: Buffer.from(lines.join('\n')) });
+  const weights = { name: 'best.safetensors', mimeType: 'application/octet-stream', buffer: readFileSync(join(MODEL, 'model.safetensors')) };
+  await page.setInputFiles('#model-files', [weights, labels(names.slice(1))]);
+  await expect(page.getByRole('alert')).toContainText(`${names.length - 1} labels, the checkpoint has ${names.length} classes`);
+  await page.setInputFiles('#model-files', [weights, labels(names)]);
+  await expect(page.locator('#model-labels li').first()).toHaveText('Named 0');
+  await choose(page, demoFile);
+  await state(page, 'result');
+  await expect(page.locator('#scores li').first()).toContainText('Named');
+  await expect(page.locator('#notes'), 'what it does not tell').not.toBeEmpty();
+  // PyTorch's own files, of a few tensors.
+  for (const kind of ['zip', 'legacy']) {
+    const name = `checkpoint_${kind}.pth.tar`;
+    await page.setInputFiles('#model-files', join(import.meta.dirname, '../fixtures/golden', name));
+    await expect(page.getByRole('alert')).toContainText('is the state dict whole?');
+    await page.getByRole('button', { name: 'Back to the last result' }).click();
+    await state(page, 'result');
+  }
+});
+
 for (const [cores, name] of BUILDS) {
   test(`after a trap in the module the next file works, with ${name}`, async ({ page }) => {
     test.skip(cores > 1 && Boolean(NO_THREADS), NO_THREADS);

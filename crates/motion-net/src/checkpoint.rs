@@ -5,6 +5,7 @@
 //! bytes cause a panic, and memory stays within a small multiple of the file's length.
 
 mod convert;
+pub mod labels;
 mod pickle;
 
 use std::collections::{BTreeMap, HashMap};

@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use motion_clip::{Preprocess, Sampling};
 use motion_export::{Found, Stage};
+use motion_net::checkpoint;
 use motion_net::config::{self, Config};
 use motion_net::gpu::{Precision, Timed};
 use motion_net::{
@@ -241,6 +242,22 @@ impl Session {
         (self.start, self.why, self.adapter) = (None, String::new(), String::new());
         let model = self.model.insert(Model { cpu, gpu: None, estimation, name });
         Ok(model.info(parameters))
+    }
+
+    /// A model folder's two files from a published checkpoint and, where there is one, a file of its classes' names:
+    /// `{config, weights, notes}`; notes: what the checkpoint does not tell and was assumed.
+    ///
+    /// # Errors
+    /// What the file is instead, or what is wrong with it or the names.
+    pub fn convert(&self, bytes: &[u8], labels: Option<String>) -> Result<JsValue> {
+        let labels = labels.as_deref().map(checkpoint::labels::parse).transpose()?;
+        let found = checkpoint::to_msnet(checkpoint::read(bytes)?, None, labels)?;
+        let weights = found.weights.to_safetensors(false)?;
+        Ok(object([
+            ("config", found.config.to_json()?.into()),
+            ("weights", js_sys::Uint8Array::from(&weights[..]).into()),
+            ("notes", texts(&found.notes)),
+        ]))
     }
 
     /// Lets the model run on the graphics card (`adapter` is its name), with WebGPU: always, or only where it is faster

@@ -1,13 +1,13 @@
 //! `motionlens convert`. In: a published PyTorch checkpoint or a safetensors file. Out: a model folder.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use motion_net::{Config, CpuBackend, MsNet, checkpoint};
-use serde::{Deserialize, Serialize};
+use motion_net::checkpoint::{self, labels};
+use motion_net::{Config, CpuBackend, MsNet};
+use serde::Serialize;
 
 use crate::output;
 use crate::progress::Progress;
@@ -108,10 +108,11 @@ impl Convert {
 
     fn read_labels(&self, path: &Path) -> Result<Vec<String>> {
         let text = std::fs::read_to_string(path).with_context(|| format!("labels {}", path.display()))?;
-        let mut labels = parse_labels(&text).with_context(|| format!("labels {}", path.display()))?;
+        let labels_are_json = labels::is_json(&text);
+        let mut labels = labels::parse(&text).with_context(|| format!("labels {}", path.display()))?;
         if self.sort_labels {
             labels.sort();
-        } else if !labels.is_sorted() && !is_json(&text) {
+        } else if !labels.is_sorted() && !labels_are_json {
             output::note(&format!(
                 "{}: taken in the order of its lines; a model trained on Something-Something V1 numbers its classes \
                  in alphabetical order: then pass --sort-labels",
@@ -155,83 +156,4 @@ fn tell(report: &Report<'_>) -> Result<()> {
 fn read_config(path: &Path) -> Result<Config> {
     let json = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Config::from_json(&json).with_context(|| path.display().to_string())
-}
-
-fn is_json(text: &str) -> bool {
-    text.trim_start().starts_with(['{', '['])
-}
-
-/// Names of the classes in order: a line each, a JSON array, or an object from names to numbers (Something-Something
-/// V2; its brackets are taken away) or from numbers to names (`id2label`).
-fn parse_labels(text: &str) -> Result<Vec<String>> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Json {
-        List(Vec<String>),
-        Object(BTreeMap<String, serde_json::Value>),
-    }
-    let labels: Vec<String> = if is_json(text) {
-        match serde_json::from_str(text).context("not a JSON array or object of labels")? {
-            Json::List(labels) => labels,
-            Json::Object(object) => by_number(&object)?,
-        }
-    } else {
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    };
-    ensure!(!labels.is_empty(), "no label in it, expected one a line");
-    Ok(labels.into_iter().map(|label| label.replace(['[', ']'], "")).collect())
-}
-
-fn by_number(object: &BTreeMap<String, serde_json::Value>) -> Result<Vec<String>> {
-    let mut labels = BTreeMap::new();
-    for (key, value) in object {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let (number, label) = match (text.parse::<usize>(), key.parse::<usize>()) {
-            (Ok(number), _) => (number, key.clone()),
-            (_, Ok(number)) => (number, text),
-            _ => {
-                bail!("{key:?}: {text:?} has no class number, expected \"label\": \"0\" or \"0\": \"label\"")
-            }
-        };
-        if let Some(twice) = labels.insert(number, label) {
-            bail!("class {number} has two labels, one is {twice:?}");
-        }
-    }
-    if let Some((expected, found)) = labels.keys().enumerate().find(|(i, number)| i != *number) {
-        bail!("class {expected} has no label (the next one is {found}), expected every number from 0");
-    }
-    Ok(labels.into_values().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_in_every_form() {
-        let expected = ["Moving something up", "Holding something"];
-        for text in [
-            "Moving something up\n\n  Holding something \r\n",
-            r#"["Moving [something] up", "Holding [something]"]"#,
-            r#"{"Holding [something]": "1", "Moving [something] up": "0"}"#,
-            r#"{"1": "Holding something", "0": "Moving something up"}"#,
-            r#"{"Holding something": 1, "Moving something up": 0}"#,
-        ] {
-            assert_eq!(parse_labels(text).unwrap(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn labels_that_cannot_be_numbered() {
-        for (text, hint) in [
-            ("", "no label"),
-            ("{\"a\": \"0\", \"b\": \"2\"}", "class 1 has no label"),
-            ("{\"a\": \"0\", \"b\": \"0\"}", "two labels"),
-            ("{\"a\": \"b\"}", "no class number"),
-            ("[1", "not a JSON"),
-        ] {
-            let message = output::chain(&parse_labels(text).unwrap_err());
-            assert!(message.contains(hint), "{text}: {message}");
-        }
-    }
 }

@@ -120,7 +120,7 @@ export class Hero {
   }
 
   fade() {
-    $('overlay').style.opacity = Number($('opacity').value) / 100;
+    for (const id of ['overlay', 'beside-map']) $(id).style.opacity = Number($('opacity').value) / 100;
     $('opacity').setAttribute('aria-valuetext', `${$('opacity').value} %`);
   }
 }

@@ -20,8 +20,10 @@ export class Beside {
     this.#wipe();
   }
 
+  // None, while there is no result on the page: an answer that is on its way is not shown.
   setMaps(maps) {
     this.#maps = maps;
+    this.#asked = 0;
     this.#question();
   }
 

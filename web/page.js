@@ -101,6 +101,7 @@ function openVideo({ file, name = file.name, demo = '', part = {} }, quiet = fal
   if (!quiet) {
     hero.pause();
     shown = null;
+    beside.setMaps(null);
   }
   if (sent !== settings) engine.request({ type: 'settings', ...settings });
   sent = settings;
@@ -369,6 +370,7 @@ function stopWork() {
     showSettings();
   }
   shown = null;
+  beside.setMaps(null);
   if (good) show(good);
   else layout();
 }

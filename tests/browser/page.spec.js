@@ -227,6 +227,26 @@ test('the map is held beside the other estimator and the way back', async ({ pag
   await expect.poll(() => new URL(page.url()).hash).not.toContain('beside');
 });
 
+test('what was asked about a clip that has gone is not shown', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  // The question and the next video in one breath.
+  await page.evaluate(() => {
+    const file = new DataTransfer();
+    file.items.add(new File(['x'], 'wait.mp4'));
+    document.getElementById('beside').value = 'backward';
+    document.getElementById('beside').dispatchEvent(new Event('change'));
+    document.getElementById('video-file').files = file.files;
+    document.getElementById('video-file').dispatchEvent(new Event('change'));
+  });
+  await state(page, 'busy');
+  await expect(page.locator('#beside-text')).toBeEmpty();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await state(page, 'result');
+  await expect(page.locator('#strip tr'), 'asked again for the clip that is back').toHaveCount(5);
+});
+
 test('every frame is looked at, and the actions over time', async ({ page }) => {
   await visitWithoutNetwork(page);
   await choose(page, made('clip.mp4'));

@@ -52,7 +52,8 @@ export class Hero {
   setSeen(seen) {
     this.#seen = seen;
     $('view').querySelector('[value=seen]').disabled = !seen;
-    if (!seen && $('view').value === 'seen') $('view').value = 'colours';
+    if ($('view').value !== 'seen') return;
+    if (!seen) $('view').value = 'colours';
     this.show(this.frame);
   }
 

@@ -12,6 +12,16 @@ import {
 const facts = (page) => page.locator('#facts').evaluate((list) =>
   Object.fromEntries([...list.querySelectorAll('div')].map((row) => [row.children[0].textContent, row.children[1].textContent])));
 
+// The vector that the map shows is the one that the point inspector finds.
+async function expectPointAsShown(page) {
+  const numbers = (text) => text.replaceAll('−', '-').match(/[-+]?\d+\.\d+/g).slice(0, 2).map(Number);
+  await expect.poll(async () => {
+    const shown = numbers((await page.locator('#marker').getAttribute('aria-label')).split('moves')[1]);
+    const found = numbers(await page.locator('#point-vectors .current td').textContent());
+    return Math.max(...shown.map((value, axis) => Math.abs(value - found[axis])));
+  }, 'the same but for rounding').toBeLessThan(0.015);
+}
+
 // The first stage with a trained module.
 const module = (page) => page.locator('#stages label:not(:has(small)) input').first().getAttribute('value');
 
@@ -130,12 +140,7 @@ for (const [cores, name] of BUILDS) {
         await state(page, 'result');
         if (await page.locator('#marker').isHidden()) await page.getByRole('button', { name: 'Inspect a point' }).click();
         await expect(page.locator('#point-title')).toContainText(`of ${stage}, frame`);
-        const numbers = (text) => text.replaceAll('−', '-').match(/[-+]?\d+\.\d+/g).slice(0, 2).map(Number);
-        await expect.poll(async () => {
-          const shown = numbers((await page.locator('#marker').getAttribute('aria-label')).split('moves')[1]);
-          const found = numbers(await page.locator('#point-vectors .current td').textContent());
-          return Math.max(...shown.map((value, axis) => Math.abs(value - found[axis])));
-        }, 'the same but for rounding').toBeLessThan(0.015);
+        await expectPointAsShown(page);
       }
     });
 
@@ -177,12 +182,7 @@ for (const [cores, name] of BUILDS) {
       expect(pairs).toBe(Number(count) - 1);
       await page.locator('#scrubber').fill(String(count - 3));
       await page.getByRole('button', { name: 'Inspect a point' }).click();
-      const numbers = (text) => text.replaceAll('−', '-').match(/[-+]?\d+\.\d+/g).slice(0, 2).map(Number);
-      await expect.poll(async () => {
-        const shown = numbers((await page.locator('#marker').getAttribute('aria-label')).split('moves')[1]);
-        const looked = numbers(await page.locator('#point-vectors .current td').textContent());
-        return Math.max(...shown.map((value, axis) => Math.abs(value - looked[axis])));
-      }, 'the same but for rounding').toBeLessThan(0.015);
+      await expectPointAsShown(page);
       await page.getByRole('button', { name: 'Inspect a point' }).click();
       await page.getByLabel('How the frames are spread').selectOption('segment');
       await expect(page.locator('#chart')).toBeHidden();

@@ -62,7 +62,7 @@
 // {type: 'point', id, stage, pair, x, y, settings, best: {dx, dy}, confidence, correlation: surface, gaussian: surface,
 //     masked: surface, soft: {surface, displacement: {dx, dy}}, kernel: the same}   of the P x P window; dx, dy in cells.
 //     surface: {picture, range: [min, max], values: Float32Array [P, P]}, transparent outside of the map
-// {type: 'beside', id, …as 'maps', what, difference: [picture per pair], difference_cells: [Float32Array [h, w] per pair],
+// {type: 'beside', id, …as 'maps', what, difference: [picture per pair],
 //     difference_highest, difference_means: [cells per pair]}   in the colours of the maps that it lies beside. difference: how far
 //     apart the two estimators' maps are, or how far from itself a place ends that goes there and back; dark is 0
 // {type: 'scores', id, top: [{label, probability}], over_time: [{from, to, probabilities}], seen: {pictures: [picture per frame], range: [min, max]}, backend, choice, why, notes, adapter, start, threads, alone, memory,

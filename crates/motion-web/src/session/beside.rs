@@ -8,7 +8,7 @@ use wasm_bindgen::JsValue;
 use super::maps;
 use super::pictures::{Colours, Pictures};
 use super::runner::{Compared, Runner};
-use crate::message::{array, floats, picture};
+use crate::message::{array, picture};
 use crate::{Error, Result};
 
 /// The other estimator's maps, or those from each frame to the one before it, and how far they are from `shown`.
@@ -63,7 +63,6 @@ pub(super) async fn message(
     message.extend([
         ("what", what.into()),
         ("difference", array(pictures)),
-        ("difference_cells", array(apart.iter().map(|map| floats(map)))),
         ("difference_highest", highest.into()),
         ("difference_means", array(apart.iter().map(|map| mean(map)))),
     ]);

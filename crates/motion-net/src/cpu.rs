@@ -10,6 +10,7 @@ mod correlation;
 mod displacement;
 mod epilogue;
 mod gemm;
+mod linear;
 mod max_pool;
 mod mean;
 mod parallel;
@@ -22,11 +23,36 @@ use std::sync::atomic::AtomicU64;
 use candle_core::{Device, Tensor};
 
 use crate::Result;
-use crate::backend::{Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match, one_by_one};
+use crate::backend::{
+    Activation, Backend, ConvInput, ConvParameters, ConvSpec, HostTensor, Match, one_by_one,
+};
 use crate::config::Estimation;
 use crate::dropout;
-use crate::plain::{self, Linear, activation, check_rows};
+use crate::plain::{self, activation, check_rows};
 pub use conv2d::Conv;
+use epilogue::AddActivate;
+pub use linear::Linear;
+use values::{refuse, tensor, values, zeros};
+
+/// Whether there is a way back. The page that only looks is downloaded without it: what stands behind a [`learns`] that
+/// always fails is not linked.
+const LEARNS: bool = cfg!(feature = "learn");
+
+/// Every way back begins here.
+///
+/// # Errors
+/// Where this build has none.
+fn learns() -> candle_core::Result<()> {
+    match LEARNS {
+        true => Ok(()),
+        false => Err(refuse("this build looks, and cannot learn: motion-net's feature `learn` is off")),
+    }
+}
+
+/// Whether a gradient is wanted of what becomes of this.
+fn learnt(tensor: &Tensor) -> bool {
+    LEARNS && tensor.track_op()
+}
 
 /// The CPU.
 #[derive(Debug, Default)]
@@ -127,7 +153,7 @@ impl Backend for CpuBackend {
         second: &Tensor,
         estimation: &Estimation,
     ) -> Result<Match<Tensor>> {
-        if first.track_op() || second.track_op() {
+        if learnt(first) || learnt(second) {
             return self.displacement(&self.correlation(first, second, estimation.patch)?, estimation);
         }
         displacement::match_frames(first, second, estimation)
@@ -138,11 +164,22 @@ impl Backend for CpuBackend {
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        plain::add(a, b)
+        plain::same_shape("add", a, b)?;
+        Ok(a.contiguous()?.apply_op2(&b.contiguous()?, AddActivate(Activation::None))?)
     }
 
     fn multiply(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        plain::multiply(a, b)
+        if learnt(a) || learnt(b) {
+            return plain::multiply(a, b);
+        }
+        plain::same_shape("multiply", a, b)?;
+        let (a, b) = (a.contiguous()?, b.contiguous()?);
+        let (first, second) = (values(&a)?, values(&b)?);
+        let mut product = zeros(first.len())?;
+        for ((product, first), second) in product.iter_mut().zip(&*first).zip(&*second) {
+            *product = first * second;
+        }
+        Ok(tensor(product, a.dims())?)
     }
 
     fn concat(&self, parts: &[&Tensor]) -> Result<Tensor> {
@@ -155,6 +192,10 @@ impl Backend for CpuBackend {
     }
 
     fn dropout(&self, x: &Tensor, share: f32) -> Result<Tensor> {
+        if share == 0.0 {
+            return Ok(x.clone());
+        }
+        learns()?;
         dropout::dropout(x, share, &self.dropout)
     }
 

@@ -28,7 +28,7 @@ pub(crate) fn clips(operation: &'static str, x: &Tensor, frames: usize) -> Resul
     Ok(n / frames)
 }
 
-fn same_shape(operation: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+pub(crate) fn same_shape(operation: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     if a.dims() != b.dims() {
         return Err(misshapen(operation, b, format!("{:?}, as the first", a.dims())));
     }
@@ -185,12 +185,18 @@ impl Linear {
         Ok(Self { weight: weight.t()?, bias })
     }
 
+    /// Rows of `x`.
+    pub(crate) fn check(&self, x: &Tensor) -> Result<usize> {
+        let inputs = self.weight.dims()[0];
+        match *x.dims() {
+            [rows, columns] if rows > 0 && columns == inputs => Ok(rows),
+            _ => Err(misshapen("linear", x, format!("[N, {inputs}]"))),
+        }
+    }
+
     /// See [`crate::Backend::linear_forward`].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inputs = self.weight.dims()[0];
-        if !matches!(*x.dims(), [n, c] if n > 0 && c == inputs) {
-            return Err(misshapen("linear", x, format!("[N, {inputs}]")));
-        }
+        self.check(x)?;
         Ok(x.matmul(&self.weight)?.broadcast_add(&self.bias)?)
     }
 }

@@ -10,6 +10,7 @@ use motion_kernels::{Gradient, Level, Limits, channels_last};
 
 use super::batch_norm::{BatchNorm, moments};
 use super::epilogue::{AddActivate, before, limits};
+use super::learns;
 use super::temporal_shift;
 use super::values::{filled, slice, tensor, values};
 use crate::Result;
@@ -68,7 +69,7 @@ impl Conv {
         let ConvParameters { weight, bias, norm } = parameters;
         let bias = bias.map_or_else(|| Tensor::zeros(spec.output, DType::F32, &Device::Cpu), Ok)?;
         let learnt = [&weight, &bias].into_iter().chain(norm.iter().flat_map(|n| [&n.scale, &n.shift]));
-        let learnt = learnt.into_iter().any(Tensor::track_op);
+        let learnt = learnt.into_iter().any(super::learnt);
         let mut conv = Self { spec, ready: None, weight, bias, norm };
         if !learnt {
             conv.ready = Some(conv.pack()?);
@@ -81,10 +82,19 @@ impl Conv {
         motion_kernels::Shape { input, output, kernel, stride }
     }
 
-    /// What inference runs on.
+    /// What inference runs on: weight and bias as in [`Self::fold`], number by number.
     fn pack(&self) -> Result<Ready> {
-        let Folded { weight, bias } = self.fold()?;
-        let (weight, bias) = (values(&weight)?, values(&bias)?);
+        let of = |tensor: &Tensor| candle_core::Result::Ok(values(&tensor.contiguous()?)?.to_vec());
+        let (mut weight, mut bias) = (of(&self.weight)?, of(&self.bias)?);
+        if let Some(NormParameters { scale, shift, mean, variance }) = &self.norm {
+            let (scale, shift, mean, variance) = (of(scale)?, of(shift)?, of(mean)?, of(variance)?);
+            let filter = weight.len() / bias.len().max(1);
+            for (o, (weight, bias)) in weight.chunks_exact_mut(filter.max(1)).zip(&mut bias).enumerate() {
+                let factor = scale[o] / (variance[o] + BATCH_NORM_EPSILON as f32).sqrt();
+                weight.iter_mut().for_each(|value| *value *= factor);
+                *bias = (*bias - mean[o]) * factor + shift[o];
+            }
+        }
         let (ConvSpec { input, output, kernel, depthwise, .. }, shape) = (self.spec, self.shape());
         let taps = kernel * kernel;
         Ok(if depthwise {
@@ -102,7 +112,7 @@ impl Conv {
         })
     }
 
-    /// norm(w x + b) = w' x + b' with the stored statistics.
+    /// norm(w x + b) = w' x + b' with the stored statistics, in operations that lead the gradient back.
     fn fold(&self) -> Result<Folded> {
         let Some(norm) = &self.norm else {
             return Ok(Folded { weight: self.weight.contiguous()?, bias: self.bias.contiguous()? });
@@ -137,9 +147,11 @@ impl Conv {
             None => (input.x.contiguous()?, input.shift),
         };
         if let Some(norm) = self.norm.as_ref().filter(|_| input.statistics == Statistics::Batch) {
+            learns()?;
             return self.with_batch_statistics(geometry, &x, shift, residual, norm);
         }
         let Some(ready) = self.ready(&input) else {
+            learns()?;
             return self.learn(geometry, &x, shift, residual);
         };
         let (x, residual) = (values(&x)?, residual.as_ref().map(values).transpose()?);
@@ -157,7 +169,7 @@ impl Conv {
     /// What runs where nothing is to be learnt.
     fn ready(&self, input: &ConvInput<'_, Tensor>) -> Option<&Ready> {
         let batch = self.norm.is_some() && input.statistics == Statistics::Batch;
-        let tracked = [input.x].into_iter().chain(input.residual).any(Tensor::track_op);
+        let tracked = [input.x].into_iter().chain(input.residual).any(super::learnt);
         self.ready.as_ref().filter(|_| !batch && !tracked)
     }
 
@@ -362,6 +374,7 @@ impl CustomOp3 for Convolution {
         y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        learns()?;
         let Geometry { size, shape } = self.geometry;
         let gradient = |grad| Gradient { level: Level::best(), shape, size, grad };
         let of_third = |values| third.track_op().then(|| tensor(values, third.dims())).transpose();

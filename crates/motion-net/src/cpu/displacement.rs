@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
 use motion_kernels::{Displacement, Found};
 
 use super::correlation::search;
+use super::learnt;
 use super::values::{tensor, values, zeros};
 use crate::Result;
 use crate::backend::Match;
@@ -20,7 +21,7 @@ pub(super) fn displacement(scores: &Tensor, estimation: &Estimation) -> Result<M
     let scores = scores.contiguous()?;
     let mut maps = Maps::new(size)?;
     estimate.run(&values(&scores)?, maps.found());
-    if !scores.track_op() {
+    if !learnt(&scores) {
         return maps.finish();
     }
     let found = scores.apply_op1(Estimated { kernel: estimate, found: maps.side_by_side() })?;
@@ -109,6 +110,7 @@ impl CustomOp1 for Estimated {
     }
 
     fn bwd(&self, scores: &Tensor, _found: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        super::learns()?;
         let grad = grad.contiguous()?;
         let (all, grad) = (values(scores)?, values(&grad)?);
         let mut out = zeros(all.len())?;

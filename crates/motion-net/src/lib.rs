@@ -9,6 +9,7 @@ pub mod candle;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
+pub mod cost;
 pub mod cpu;
 mod dropout;
 mod error;

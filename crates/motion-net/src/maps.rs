@@ -53,6 +53,12 @@ impl StageMaps {
         self.argmax.extend(more.argmax);
     }
 
+    /// Displacements of one pair, `[h, w, 2]`.
+    pub fn displacements(&self, pair: usize) -> &[f32] {
+        let size = 2 * self.grid[0] * self.grid[1];
+        &self.displacement[pair * size..][..size]
+    }
+
     /// Confidences of one pair, `[h, w]`.
     pub fn confidences(&self, pair: usize) -> &[f32] {
         let size = self.grid[0] * self.grid[1];

@@ -348,6 +348,11 @@ impl<B: Backend> MsNet<B> {
         self.stages.iter().map(|(stage, _)| stage.name)
     }
 
+    /// Another number of frames in a clip than the configuration has: no weight depends on it.
+    pub fn set_frames(&mut self, frames: usize) {
+        self.config.frames = frames;
+    }
+
     /// Position of a stage.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use motion_clip::Frame;
-use motion_train::synth::{CLASSES, DEMO_FPS, DEMOS, demo_clip};
+use motion_train::synth::{CLASSES, DEMO_FPS, DEMOS, FAILURES, demo_clip, failure_clip};
 
 const VP9: &[&str] = &["-c:v", "libvpx-vp9", "-crf", "30", "-b:v", "0", "-row-mt", "1", "-deadline", "good"];
 const H264: &[&str] = &["-c:v", "libx264", "-crf", "26", "-preset", "slow", "-movflags", "+faststart"];
@@ -20,16 +20,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let folder = Path::new(folder);
     std::fs::create_dir_all(folder)?;
+    let write = |name: &str, frames: &[Frame]| {
+        let (end, codec) =
+            if mp4.iter().any(|wanted| wanted == name) { ("mp4", H264) } else { ("webm", VP9) };
+        let file = format!("{name}.{end}");
+        encode(frames, codec, &folder.join(&file)).map(|()| file)
+    };
     let mut index = Vec::new();
     for demo in &DEMOS {
-        let frames = demo_clip(demo)?;
-        let as_mp4 = mp4.iter().any(|name| name == demo.name);
-        let (file, codec) =
-            if as_mp4 { (format!("{}.mp4", demo.name), H264) } else { (format!("{}.webm", demo.name), VP9) };
-        encode(&frames, codec, &folder.join(&file))?;
-        index.push(serde_json::json!({
-            "file": file, "title": demo.title, "expected": CLASSES[demo.class],
-        }));
+        let file = write(demo.name, &demo_clip(demo)?)?;
+        index.push(serde_json::json!({"file": file, "title": demo.title, "expected": CLASSES[demo.class]}));
+    }
+    for failure in &FAILURES {
+        let file = write(failure.name, &failure_clip(failure))?;
+        index.push(serde_json::json!({"file": file, "title": failure.title, "fails": failure.why}));
     }
     std::fs::write(folder.join("index.json"), serde_json::to_string_pretty(&index)? + "\n")?;
     Ok(())

@@ -5,12 +5,14 @@
 //! every pixel is known exactly. The steps, one file each: what surfaces look like (`texture`), what things look like
 //! (`shape`), maps of the plane (`place`), how things move (`motion`), the set and its people (`director`), what happens in
 //! each class (`actions`), pictures and flow of a scene (`scene`), drawing (`raster`), the camera's flaws (`lens`), the
-//! true flow (`flow`), files (`dataset`), videos for the page (`demo`).
+//! true flow (`flow`), files (`dataset`), videos for the page (`demo`,
+//! `failures`).
 
 mod actions;
 mod dataset;
 mod demo;
 mod director;
+mod failures;
 mod flow;
 mod lens;
 mod motion;
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dataset::{Dataset, Entry, Summary, WriteOptions, write_dataset};
 pub use demo::{DEMO_FPS, DEMO_SECS, DEMOS, Demo, demo_clip};
+pub use failures::{FAILURES, Failure, failure_clip};
 pub use flow::{FlowField, FlowGrid, read_flow_png, write_flow_png};
 
 /// What a scene shows; directions are those in the picture, x right and y down.

@@ -2,6 +2,7 @@
 
 use motion_clip::Frame;
 
+use super::scene::Scene;
 use super::{ACTIONS, Error, RenderOptions, Split, director};
 
 /// A demo video: one scene of the test split, whose surfaces and outlines no model was trained on.
@@ -38,18 +39,20 @@ pub const DEMO_SECS: f64 = 3.5;
 /// # Errors
 /// [`Error::Class`] for a class that does not exist; none of [`DEMOS`] has one.
 pub fn demo_clip(demo: &Demo) -> Result<Vec<Frame>, Error> {
-    let RenderOptions { width, height, .. } = RenderOptions::default();
     let &(_, action) = ACTIONS.get(demo.class).ok_or(Error::Class { found: demo.class })?;
-    let scene = director::scene(action, demo.seed, Split::Test, false).through_a_clear_lens();
+    Ok(film(&director::scene(action, demo.seed, Split::Test, false).through_a_clear_lens()))
+}
+
+/// A scene from its beginning to its end.
+pub(super) fn film(scene: &Scene) -> Vec<Frame> {
+    let RenderOptions { width, height, .. } = RenderOptions::default();
     let count = (DEMO_SECS * DEMO_FPS as f64) as usize;
-    let frames = (0..count)
-        .map(|index| {
-            let time_secs = index as f64 / DEMO_FPS as f64;
-            let (rgb, _) = scene.frame(width, height, (time_secs / DEMO_SECS) as f32, index);
-            Frame { width, height, rgb, time_secs }
-        })
-        .collect();
-    Ok(frames)
+    let frame = |index| {
+        let time_secs = index as f64 / DEMO_FPS as f64;
+        let (rgb, _) = scene.frame(width, height, (time_secs / DEMO_SECS) as f32, index);
+        Frame { width, height, rgb, time_secs }
+    };
+    (0..count).map(frame).collect()
 }
 
 #[cfg(test)]

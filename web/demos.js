@@ -1,20 +1,27 @@
-// The demo clips. In: clips/index.json. Out: moving thumbnails and the list in the header, both open a clip; the clips.
+// The demo clips, and those in which matching goes wrong. In: clips/index.json. Out: moving thumbnails and the list in the
+// header, both open a clip; the clips.
 
 import { $, element } from './dom.js';
 
 export async function showDemos(open) {
   const response = await fetch('clips/index.json');
   if (!response.ok) return [];
-  const clips = (await response.json()).map(({ file, title }) => ({ file, title, url: `clips/${file}` }));
-  const thumbnails = clips.map((clip) => thumbnail(clip, open));
-  $('demos').replaceChildren(...thumbnails.map((button) => element('li', {}, button)));
-  $('demo-select').append(...clips.map(({ title }, i) => element('option', { value: i, textContent: title })));
+  const clips = (await response.json()).map(({ file, title, fails = '' }) => ({ file, title, fails, url: `clips/${file}` }));
+  const [right, wrong] = [clips.filter(({ fails }) => !fails), clips.filter(({ fails }) => fails)];
+  const [thumbnails, failures] = [right, wrong].map((some) => some.map((clip) => thumbnail(clip, open)));
+  for (const [list, buttons] of [['demos', thumbnails], ['failures', failures]]) {
+    $(list).replaceChildren(...buttons.map((button) => element('li', {}, button)));
+  }
+  const choice = (clip) => element('option', { value: clips.indexOf(clip), textContent: clip.title });
+  $('demo-select').append(...right.map(choice), element('optgroup', { label: 'Where it goes wrong' }, ...wrong.map(choice)));
   $('demo-select').addEventListener('change', ({ target }) => {
     const clip = clips[target.value];
     target.value = ''; // a menu of actions: the same clip can be chosen again
     if (clip) open(clip);
   });
-  play(clips, thumbnails);
+  play(right, thumbnails);
+  // Fetched when they can be seen.
+  $('gallery').addEventListener('toggle', () => play(wrong, failures), { once: true });
   return clips;
 }
 

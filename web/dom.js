@@ -45,6 +45,8 @@ export function picture(picture, label) {
   return canvas;
 }
 
+// What full colour stands for in the map of a pair; after the last frame, in that of the last pair.
+export const speedOf = ({ legend: { speeds } }, pair) => speeds[Math.min(pair, speeds.length - 1)];
 export const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 export const estimatorName = (estimator) => (estimator === 'soft' ? 'soft-argmax' : 'kernel-soft-argmax');
 export const seconds = (time) => `${time.toFixed(2)} s`;

@@ -11,6 +11,7 @@ const KEYS = [
   { key: 'ArrowRight', name: '→', does: 'a frame on', press: () => [$('next')] },
   ...[1, 2, 3, 4, 5].map((n) => ({ key: String(n), press: () => [$('stages').querySelectorAll('input')[n - 1]] })),
   { name: '1–5', does: 'the stages, from the first' },
+  { key: 'a', name: 'A', does: 'the maps of all stages below each other', press: () => [$('all-stages')] },
   { key: 'e', name: 'E', does: 'the other estimator', press: () => [$('estimators').querySelector('input:not(:checked)')] },
   { key: 'v', name: 'V', does: 'colours, arrows, confidence, the action', press: () => next($('view')) },
   { key: 'c', name: 'C', does: 'compare with the other estimator, the way back', press: () => next($('beside')) },

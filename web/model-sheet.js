@@ -3,6 +3,14 @@
 
 import { $, element, estimatorName, fill } from './dom.js';
 
+// Multiplications and additions of a clip: {stage: count}.
+function operations(counts) {
+  const billions = (count) => (count / 1e9).toFixed(2);
+  const all = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const parts = Object.entries(counts).filter(([, count]) => count >= 5e6).map(([name, count]) => `${name} ${billions(count)}`);
+  return `${billions(all)} billion multiply-adds for a clip: ${parts.join(', ')}`;
+}
+
 export class ModelSheet {
   #card = async () => null; // the card's text, or null where there is none
 
@@ -20,7 +28,8 @@ export class ModelSheet {
       ['Network', info.backbone],
       ['Motion after', modules.join(', ') || 'no stage: it has no motion module'],
       ['Clip', `${info.frames} frames of ${info.input_size} × ${info.input_size} pixels, ${info.sampling}`],
-      ['Parameters', info.parameters.toLocaleString('en')],
+      ['Parameters', `${info.parameters.toLocaleString('en')}, ${((4 * info.parameters) / 1e6).toFixed(1)} MB in memory`],
+      ['Operations', operations(info.multiply_adds)],
       ['Estimation', `${estimatorName(estimator)}, window ${patch} × ${patch}, σ ${sigma} cells, τ ${temperature}`],
     ]);
     $('model-labels').replaceChildren(...info.labels.map((label) => element('li', { textContent: label })));

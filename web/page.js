@@ -28,7 +28,7 @@ const engine = new Engine();
 const hero = new Hero((frame, maps) => {
   strip.mark(frame);
   chart.mark(frame);
-  side.showConfidenceRange(maps?.confidence_ranges[frame]);
+  if (maps) side.showLegend(maps, frame);
   point.setFrame(frame);
   writeLink();
 });
@@ -54,7 +54,7 @@ const beside = new Beside({
 });
 const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
-const strip = new Strip((frame) => { hero.pause(); hero.show(frame); });
+const strip = new Strip((frame) => { hero.pause(); hero.show(frame); }, (chosen) => changeStage(chosen));
 const chart = new Chart((frame) => { hero.pause(); hero.show(frame); });
 const point = new Point({
   ask(question) {
@@ -95,7 +95,7 @@ function begin(message, result, quiet) {
 }
 
 // `quiet`: the same video again, behind the result that is on the page.
-function openVideo({ file, name = file.name, demo = '', part = {} }, quiet = false) {
+function openVideo({ file, name = file.name, demo = '', fails = '', part = {} }, quiet = false) {
   camera.stop();
   failure = '';
   if (!quiet) {
@@ -105,7 +105,7 @@ function openVideo({ file, name = file.name, demo = '', part = {} }, quiet = fal
   }
   if (sent !== settings) engine.request({ type: 'settings', ...settings });
   sent = settings;
-  live = { file, name, demo, part, clip: null, maps: {}, scores: quiet ? shown.scores : null };
+  live = { file, name, demo, fails, part, clip: null, maps: {}, scores: quiet ? shown.scores : null };
   begin({ type: 'open', file, name, ...part }, live, quiet);
 }
 
@@ -168,6 +168,23 @@ function changeStage(chosen) {
   else begin({ type: 'stage', stage }, shown, true);
 }
 
+// Maps of all stages below each other, those that are missing one after the other.
+function showAllStages() {
+  show(shown, hero.frame);
+  fillStages();
+}
+
+function fillStrip({ maps }) {
+  if ($('all-stages').checked) Object.values(maps).forEach((one) => strip.setMaps(one));
+}
+
+function fillStages() {
+  if (!$('all-stages').checked || work || camera.on || isEvery(shown.part.sampling)) return;
+  const missing = model.stages.find(({ name }) => !shown.maps[name]);
+  if (missing && shown !== live) openAgain();
+  else if (missing) begin({ type: 'stage', stage: missing.name }, shown, true);
+}
+
 // card: its README.md, a file or an address.
 function loadModel(message, itsCard = message.url && `${message.url}README.md`) {
   camera.stop();
@@ -193,7 +210,7 @@ function openFiles(files) {
 
 async function openDemo(clip, part) {
   const { blob, problem } = await load(clip);
-  if (blob) openVideo({ file: blob, name: clip.title, demo: clip.file, part });
+  if (blob) openVideo({ file: blob, name: clip.title, demo: clip.file, fails: clip.fails, part });
   else fail(`The demo clip did not load (${problem}). Is the server still running?`);
 }
 
@@ -223,6 +240,7 @@ on('maps', (maps, result) => {
   if (replaces(work.type)) return;
   result.maps[maps.stage] = maps;
   if (maps.stage === stage) showMaps(maps);
+  else if ($('all-stages').checked) strip.setMaps(maps);
 });
 
 on('scores', (scores, result) => {
@@ -235,7 +253,7 @@ on('scores', (scores, result) => {
 on('done', (_, result) => {
   const { type, maps, scores, began } = work;
   work = null;
-  if (replaces(type)) Object.assign(result, { maps, scores });
+  if (replaces(type)) fillStrip(Object.assign(result, { maps, scores }));
   if (type !== 'stage') good = result;
   if (type === 'live') show(result, result.clip.frames.length - 2);
   showScores(result);
@@ -244,6 +262,7 @@ on('done', (_, result) => {
   if (type === 'stage') say(`Maps of ${stage}.`);
   else if (type !== 'live') say(`${result.name}: ${best.label}, ${percent(best.probability)}.`);
   changeStage(stage);
+  fillStages();
   if (!work) link = {};
   layout();
   if (camera.on && !work) watchCamera();
@@ -422,9 +441,10 @@ function show(result, frame = 0) {
   shown = result;
   point.setClip(result.clip);
   hero.setClip(result.clip, frame);
-  strip.setClip(result.clip, isEvery(result.part.sampling));
+  strip.setClip(result.clip, { every: isEvery(result.part.sampling), stages: $('all-stages').checked ? model.stages.map(({ name }) => name) : [] });
   strip.mark(hero.frame);
-  timeline.setClip(result.clip, result.part, model.sampling, result.file);
+  timeline.setClip(result.clip, result.part, model, result.file);
+  fillStrip(result);
   const visible = visibleMaps(result);
   if (visible) {
     stage = visible.stage;
@@ -439,18 +459,17 @@ function showMaps(maps) {
   hero.setMaps(maps);
   strip.setMaps(maps);
   strip.mark(hero.frame);
-  side.showLegend(maps);
   side.noteStage(maps);
   side.chooseStage(maps.stage);
   beside.setMaps(maps);
   if (link.point) point.choose(link.point);
 }
 
-function showScores({ clip, scores }) {
+function showScores({ clip, scores, fails = '' }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.showBackend(scores);
-  side.showNotes([...unmet, ...assumed, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
+  side.showNotes([...(fails ? [fails] : []), ...unmet, ...assumed, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
   side.chooseEstimator(scores.settings.estimator);
   point.setSettings(scores.settings);
   beside.setSettings(scores.settings);
@@ -496,7 +515,7 @@ function layout() {
   const every = Boolean(picture) && isEvery(shown.part.sampling);
   $('strip').hidden = !picture || point.open || every;
   $('chart').hidden = !every || point.open || !shown.scores?.over_time;
-  $('beside').disabled = every;
+  $('beside').disabled = $('all-stages').disabled = every;
   if (model) side.offerStages(model.stages, every, model.default_stage);
   $('point').hidden = !picture || !point.open;
   $('side').hidden = !picture || !shown.scores;
@@ -520,6 +539,7 @@ function followLink({ stages, settings: own }) {
     sigma: within(link.sigma, 0.01, 1000),
     temperature: within(link.temperature, 1e-6, 1e6),
     patch: within(link.patch, 3, 63),
+    scaling: ['clip', 'pair'].includes(link.scaling) ? link.scaling : null,
   };
   for (const [name, value] of Object.entries(wanted)) {
     if (value !== null) settings = { ...settings, [name]: value };
@@ -534,7 +554,7 @@ function writeLink(now = false) {
   const changed = Object.entries(settings).filter(([name, value]) => value !== model.settings[name]);
   remember({
     clip: shown.demo,
-    ...Object.fromEntries(Object.entries(shown.part).map(([name, value]) => [name, typeof value === 'number' ? value.toFixed(3) : value ?? ''])),
+    ...Object.fromEntries(Object.entries(shown.part).map(([name, value]) => [name, ['from', 'to'].includes(name) ? value?.toFixed(3) ?? '' : value ?? ''])),
     stage: stage === model.default_stage ? '' : stage,
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
@@ -577,6 +597,8 @@ $('share').addEventListener('click', async () => {
 });
 $('save').addEventListener('click', ({ target: { value: what } }) => { if (what) save(what); });
 $('backend').addEventListener('change', ({ target }) => changeBackend(target.value));
+$('all-stages').addEventListener('change', showAllStages);
+$('per-pair').addEventListener('change', ({ target }) => changeSettings({ scaling: target.checked ? 'pair' : 'clip' }));
 $('estimators').addEventListener('change', ({ target }) => changeSettings({ estimator: target.value }));
 
 addEventListener('dragover', (event) => {
@@ -615,8 +637,8 @@ for (const id of ['view', 'beside']) {
 const demos = showDemos(openDemo);
 demos.then((all) => {
   const demo = all.find(({ file }) => file === link.clip);
-  const { from, to, sampling } = link;
-  const part = { from: within(from, 0, Infinity) ?? undefined, to: within(to, 0, Infinity) ?? undefined };
+  const { from, to, sampling, frames } = link;
+  const part = { from: within(from, 0, Infinity) ?? undefined, to: within(to, 0, Infinity) ?? undefined, frames: Math.round(within(frames, 2, 64)) || undefined };
   if (demo) openDemo(demo, [...$('sampling').options].some(({ value }) => value === sampling) ? { ...part, sampling } : part);
   else if (link.clip) fail(`The link asks for the demo clip ${link.clip}, which is not here.`);
 });

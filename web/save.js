@@ -1,7 +1,7 @@
 // A view as a picture, a clip as a film. In: what is shown. Out: PNG and WebM, with a legend that stands for itself.
 
 import { apart, besideName } from './beside.js';
-import { estimatorName, paint, percent, seconds, wait } from './dom.js';
+import { estimatorName, paint, percent, seconds, speedOf, wait } from './dom.js';
 import { stays } from './hero.js';
 import { overlay } from './overlay.js';
 
@@ -87,9 +87,9 @@ export function draw(canvas, { name, clip, maps, beside, wipe, scores, frame, lo
     context.drawImage(wheel, left, y, side, side);
     context.restore();
     y += side + 12;
-    const { cells, input_px, source_px } = maps.legend.speed;
+    const { cells, input_px, source_px } = speedOf(maps, frame);
     line(`Colour is direction. Full strength: ${cells.toFixed(2)} cells of the ${maps.grid.width} × ${maps.grid.height} map, `
-      + `${input_px.toFixed(1)} pixels of the network’s input, ${source_px.toFixed(1)} of the video; one scale for the clip.`);
+      + `${input_px.toFixed(1)} pixels of the network’s input, ${source_px.toFixed(1)} of the video; ${maps.legend.scaling === 'pair' ? 'each pair of frames has its own scale' : 'one scale for the clip'}.`);
   }
   if (floor) line(`Moves of less than ${floor.toFixed(2)} cells are left out.`);
   if (sure) line(`Places of less confidence than ${sure.toFixed(2)} are left out.`);

@@ -1,6 +1,6 @@
 // What stands beside the picture: actions, legend, settings, facts. In: the worker's messages. Out: text and choices.
 
-import { $, duration, element, estimatorName, fill, percent } from './dom.js';
+import { $, duration, element, estimatorName, fill, percent, speedOf } from './dom.js';
 
 export function showScores({ top }) {
   $('scores').replaceChildren(
@@ -18,18 +18,19 @@ function bar(probability) {
   return bar;
 }
 
-export function showLegend({ legend, grid }) {
-  const { cells, input_px, source_px } = legend.speed;
+// What the colours of a pair mean.
+export function showLegend(maps, pair) {
+  const { legend, grid } = maps;
+  const { cells, input_px, source_px, text } = speedOf(maps, pair);
   fill($('speed'), [
     [cells.toFixed(2), `cells of the ${grid.width} × ${grid.height} map`],
     [input_px.toFixed(1), 'pixels of the network’s input'],
     [source_px.toFixed(1), 'pixels of the video'],
   ]);
-  $('legend').title = legend.text;
-}
-
-// Each confidence map is drawn from its own least to its own largest value: those of the map that is shown.
-export function showConfidenceRange(range) {
+  $('legend').title = text;
+  $('per-pair').checked = legend.scaling === 'pair';
+  // Each confidence map is drawn from its own least to its own largest value.
+  const range = maps.confidence_ranges[pair];
   $('confidence-range').hidden = !range;
   if (!range) return;
   $('confidence-range').replaceChildren(

@@ -13,19 +13,19 @@ export const isEvery = (sampling = '') => sampling.startsWith('every');
 export class Timeline {
   #seconds = [0, 0]; // of the video's first and last frame
   #step = 1;
-  #usual = ''; // sampling of the model
+  #usual = {}; // {sampling, frames} of the model
   #file = null; // the video whose pictures lie on the track
   #onChange;
 
-  // onChange({from, to, sampling}): what is as the video or the model has it is left out.
+  // onChange({from, to, sampling, frames}): what is as the video or the model has it is left out.
   constructor(onChange) {
     this.#onChange = onChange;
     for (const id of ['from', 'to']) {
       $(id).addEventListener('input', () => this.#keepApart(id));
       $(id).addEventListener('change', () => this.#onChange(this.#part()));
     }
-    $('sampling').addEventListener('change', () => this.#onChange(this.#part()));
-    $('whole').addEventListener('click', () => this.#onChange({ sampling: this.#part().sampling }));
+    for (const id of ['sampling', 'together']) $(id).addEventListener('change', () => this.#onChange(this.#part()));
+    $('whole').addEventListener('click', () => this.#onChange({ ...this.#part(), from: undefined, to: undefined }));
   }
 
   // Whether the video's length is known.
@@ -33,7 +33,7 @@ export class Timeline {
     return this.#seconds[1] > this.#seconds[0];
   }
 
-  setClip({ source, times, frames }, { from, to, sampling }, usual, file) {
+  setClip({ source, times, frames }, { from, to, sampling, frames: together }, usual, file) {
     const [first, last] = source.seconds ?? [0, 0];
     this.#seconds = [first, last];
     if (!this.known) return;
@@ -42,7 +42,8 @@ export class Timeline {
       Object.assign($(id), { min: first, max: last, step: this.#step });
       $(id).value = value;
     }
-    $('sampling').value = sampling ?? usual;
+    $('sampling').value = sampling ?? usual.sampling;
+    this.#offer(together ?? usual.frames, usual.frames);
     this.#usual = usual;
     // The pictures of all of it stay while a part of it is looked at.
     const whole = from === undefined && to === undefined;
@@ -55,6 +56,13 @@ export class Timeline {
       return tick;
     }));
     this.#label();
+  }
+
+  // How many frames the network looks at together: as it was trained, or twice as many.
+  #offer(chosen, usual) {
+    const counts = [...new Set([usual, 2 * usual, chosen])].sort((a, b) => a - b);
+    $('together').replaceChildren(...counts.map((value) => element('option', { value, textContent: `${value} frames` })));
+    $('together').value = chosen;
   }
 
   // Each picture as far as halfway to its neighbours.
@@ -85,11 +93,12 @@ export class Timeline {
   #part() {
     const [first, last] = this.#seconds;
     const [from, to] = [$('from').valueAsNumber, $('to').valueAsNumber];
-    const { value } = $('sampling');
+    const [sampling, frames] = [$('sampling').value, Number($('together').value)];
     return {
       from: from - first < this.#step / 2 ? undefined : from,
       to: last - to < this.#step / 2 ? undefined : to,
-      sampling: value === this.#usual ? undefined : value,
+      sampling: sampling === this.#usual.sampling ? undefined : sampling,
+      frames: frames === this.#usual.frames ? undefined : frames,
     };
   }
 

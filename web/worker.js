@@ -19,14 +19,16 @@
 // {type: 'load-model', id, files: {config, weights}}  Files or Blobs of a folder that the user picked
 // {type: 'load-model', id, files: {checkpoint, labels}}  a published checkpoint; labels: a file of its classes' names, or absent
 //     A new model forgets the clip: open it again.
-// {type: 'open', id, file, name, from, to, sampling}  a video, File or Blob: demux, decode, run, all answers follow.
+// {type: 'open', id, file, name, from, to, sampling, frames}  a video, File or Blob: demux, decode, run, all answers follow.
 //     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense', or 'every' | 'every2' | 'every4': each
-//     frame (second, fourth), in windows that slide over them; absent: all of it, the model's
+//     frame (second, fourth), in windows that slide over them; frames: how many the network looks at together; absent: all of it,
+//     the model's
 // {type: 'video-element', id, duration, width, height}  after 'need-video-element': what <video> found (seconds, px)
 // {type: 'approximate-frames', id, frames: [ImageBitmap], times: [seconds], name}  after 'seek'; transfer them
 // {type: 'live', id, frames: [ImageBitmap], times: [seconds]}  what a camera saw last, all answers as for 'open'; transfer them
-// {type: 'settings', id, estimator, sigma, temperature, patch}   any of them; what is absent stays. estimator:
-//     'kernel' | 'soft'. With a clip open, only what comes after the first MS module's input is run again.
+// {type: 'settings', id, estimator, sigma, temperature, patch, scaling}   any of them; what is absent stays. estimator:
+//     'kernel' | 'soft'. With a clip open, only what comes after the first MS module's input is run again. scaling: full
+//     colour is the same speed in all of a clip ('clip') or has one for each pair ('pair'); nothing is run again for it
 // {type: 'backend', id, choice, reason, precision}    'auto' | 'gpu' | 'cpu': where the network runs; 'auto' until it is said,
 //     which measures both; reason: why the CPU, where it was not the user; precision: 'f32' | 'f16', how a card keeps
 //     weights. With a clip open, it is run again.
@@ -41,8 +43,9 @@
 //
 // ## Worker -> page
 // {type: 'ready', wheel: picture}                     the colour wheel for the legend, up = up
-// {type: 'model', id, info, files}      info: {backbone, frames, sampling, input_size, classes, parameters, labels: [text],
-//     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch}, text}; notes: what a checkpoint
+// {type: 'model', id, info, files}      info: {backbone, frames, sampling, input_size, classes, parameters, multiply_adds: {stage: count},
+//     labels: [text],
+//     stages: [{name, trained}], default_stage, settings: {estimator, sigma, temperature, patch, scaling}, text}; notes: what a checkpoint
 //     did not tell and was assumed; files: those of the
 //     site that the worker took
 // {type: 'progress', id, step, done, total, text, limit}   step: 'model' | 'read' | 'decode' | 'network' | 'maps'
@@ -53,11 +56,11 @@
 //     pixels: show them with aspect ratio crop.width / crop.height. notes: sentences to show ("The file ends ...").
 // {type: 'maps', id, stage, trained, probe, grid: {width, height}, pairs,
 //     displacement: [picture per pair], confidence: [picture per pair], words: [where it moves, a sentence per pair],
-//     legend: {text, radius_cells, speed: {cells, input_px, source_px, source_px_across, source_px_down}},
+//     legend: {radius_cells, scaling, speeds: [{cells, input_px, source_px, source_px_across, source_px_down, text} per pair]},
 //     confidence_range: [min, max] of all pairs, confidence_ranges: [[min, max] per pair],
 //     numbers: {displacement: Float32Array [pairs, h, w, 2], confidence: Float32Array [pairs, h, w]}}
 //     One 'maps' for each stage with a trained module as soon as it is ready, others when asked for with 'stage'.
-//     speed: what full saturation means, one scale for the clip (source_px: the mean of across and down). Each
+//     speeds: what full saturation means (source_px: the mean of across and down). Each
 //     confidence picture runs from its own min to its own max. numbers.displacement is in units of the radius.
 // {type: 'point', id, stage, pair, x, y, settings, best: {dx, dy}, confidence, correlation: surface, gaussian: surface,
 //     masked: surface, soft: {surface, displacement: {dx, dy}}, kernel: the same}   of the P x P window; dx, dy in cells.
@@ -208,9 +211,9 @@ const handlers = {
     if (session.has_clip()) await run(id);
   },
 
-  async open({ id, file, name, from, to, sampling }) {
+  async open({ id, file, name, from, to, sampling, frames }) {
     session.begin();
-    opened = { file, name, part: { from, to, sampling } };
+    opened = { file, name, part: { from, to, sampling, frames } };
     try {
       await read(id, false);
     } catch (error) {

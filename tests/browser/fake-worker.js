@@ -8,7 +8,7 @@ const picture = (width, height, color) => {
 };
 const LABELS = ['Moving something up', 'Pushing something from left to right', 'Moving something down', 'Holding something', 'Turning the camera left'];
 const STAGES = ['stage2', 'stage3', 'stage4', 'stage5'];
-let settings = { estimator: 'kernel', sigma: 5, temperature: 0.01, patch: 15 };
+let settings = { estimator: 'kernel', sigma: 5, temperature: 0.01, patch: 15, scaling: 'clip' };
 let name = '';
 let count = 8; // frames
 let every = false;
@@ -24,7 +24,10 @@ function maps(id, stage, type = 'maps', more = {}) {
     displacement: Array.from({ length: count - 1 }, (_, t) => picture(side, side, (x, y) => (near(x, y, t) ? [255, 30, 10] : [255, 255, 255]))),
     confidence: Array.from({ length: count - 1 }, (_, t) => picture(side, side, (x, y) => { const v = near(x, y, t) ? 90 : 220; return [v, v, v]; })),
     words: Array.from({ length: count - 1 }, () => '6 % of the picture moves, in the left, to the right, by 1.0 cells on average.'),
-    legend: { text: 'one scale for the clip', radius_cells: 7, speed: { cells: 3.25, input_px: 26, source_px: 62.4 } },
+    legend: {
+      radius_cells: 7, scaling: settings.scaling,
+      speeds: Array.from({ length: count - 1 }, (_, t) => ({ cells: settings.scaling === 'pair' ? 1 + t / 4 : 3.25, input_px: 26, source_px: 62.4, text: 'Full colour: a speed.' })),
+    },
     confidence_range: [0.41, 0.99], confidence_ranges: Array.from({ length: count - 1 }, (_, t) => [0.41 + t / 100, 0.99]),
     numbers: {
       displacement: Float32Array.from({ length: (count - 1) * side * side * 2 }, (_, i) => ((i >> 1) % side < side / 2 && !(i & 1) ? 2 / 7 : 0)),
@@ -38,7 +41,7 @@ function scores(id, ran) {
   send('scores', id, {
     top: LABELS.map((label, i) => ({ label, probability: share[i] })),
     over_time: every ? [0, 1, 2].map((i) => ({ from: 0.1 + 0.6 * i, to: 0.7 + 0.6 * i, probabilities: share.map((of, action) => (action === i ? 0.7 : of / 2)) })) : undefined,
-    seen: every ? undefined : { range: [-3, 9], pictures: Array.from({ length: 8 }, (_, t) => picture(7, 7, (x) => (x > t / 8 ? [250, 180, 120] : [20, 10, 60]))) }, backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
+    seen: every ? undefined : { range: [-3, 9], pictures: Array.from({ length: count }, (_, t) => picture(7, 7, (x) => (x > t / 8 ? [250, 180, 120] : [20, 10, 60]))) }, backend: 'cpu', choice: 'auto', why: 'WebGPU is not there.', notes: [], adapter: '', threads: 2, alone: '', memory: 9e7, ran,
     reused: ran.includes('stem') ? [] : ['stem', 'stage2'], settings,
     ms: { read: 4, decode: 130, prepare: 40, network: 900, motion: 120, draw: 3, total: 1200 }, text: 'CPU · 1.2 s',
   });
@@ -46,13 +49,13 @@ function scores(id, ran) {
 
 const answers = {
   'load-model': ({ id }) => send('model', id, {
-    info: { backbone: 'tsm_mobilenet_v2', frames: 8, sampling: 'segment', input_size: 224, classes: 5, parameters: 2e6, labels: LABELS,
+    info: { backbone: 'tsm_mobilenet_v2', frames: 8, sampling: 'segment', input_size: 224, classes: 5, parameters: 2e6, multiply_adds: { stem: 2e8, stage3: 1.5e9, classifier: 3e5 }, labels: LABELS,
       stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
   }),
-  open({ id, name: opened, from = 0.13, to = 1.88, sampling = '' }) {
+  open({ id, name: opened, from = 0.13, to = 1.88, sampling = '', frames = 8 }) {
     name = opened;
     every = sampling.startsWith('every');
-    count = every ? 24 : 8;
+    count = every ? 24 : frames;
     if (name.startsWith('crash')) throw new Error('made to crash');
     if (name.startsWith('hang')) return false;
     if (name.startsWith('fail')) { send('error', id, { message: 'This is not a video: it starts with “<html>”.', fatal: false }); return false; }
@@ -93,8 +96,8 @@ const answers = {
   beside({ id, stage, what }) {
     const far = (x, y) => { const v = 255 * x * y; return [v, v / 2, 80]; };
     maps(id, stage, 'beside', {
-      what, difference: Array.from({ length: 7 }, () => picture(28, 28, far)), difference_highest: 2.5,
-      difference_means: Array.from({ length: 7 }, (_, t) => 0.3 + t / 100),
+      what, difference: Array.from({ length: count - 1 }, () => picture(28, 28, far)), difference_highest: 2.5,
+      difference_means: Array.from({ length: count - 1 }, (_, t) => 0.3 + t / 100),
     });
   },
   cancel({ id }) { send('cancelled', id); return false; },

@@ -1,6 +1,6 @@
 // Does a video become maps and actions, and are they those of the native program?
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { differences, jumps, SHARE, TOLERANCE } from './same-numbers.js';
@@ -31,8 +31,8 @@ const scores = (page) => page.locator('#scores li').allTextContents();
 const pixels = (page, row) => page.locator(`#strip tr:nth-child(${row}) canvas`).evaluateAll((all) =>
   all.map((canvas) => canvas.toDataURL()));
 
-async function expectTheSame(page, estimator) {
-  const both = await savedResults(page, MODEL, estimator);
+async function expectTheSame(page, estimator, model = MODEL) {
+  const both = await savedResults(page, model, estimator);
   expect(both.facts.estimation.estimator).toBe(estimator);
   expect(Object.keys(both.native)).toContain('logits');
   for (const [name, difference] of Object.entries(differences(both.page, both.native))) {
@@ -188,6 +188,42 @@ for (const [cores, name] of BUILDS) {
       await expect(page.locator('#chart')).toBeHidden();
       await state(page, 'result');
       expect(await scores(page), 'as before').toEqual(remembered.scores);
+    });
+
+    test('looks at twice as many frames together, with the numbers of motionlens forward', async () => {
+      const folder = join(scratch, 'sixteen');
+      mkdirSync(folder, { recursive: true });
+      const config = JSON.parse(readFileSync(join(MODEL, 'config.json'), 'utf8'));
+      writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, frames: 16 }));
+      copyFileSync(join(MODEL, 'model.safetensors'), join(folder, 'model.safetensors'));
+      await page.getByLabel('Frames that the network looks at together').selectOption('16');
+      await expect(page.locator('#strip tr:first-child canvas')).toHaveCount(16);
+      await expectTheSame(page, 'kernel', folder);
+      await page.getByLabel('Frames that the network looks at together').selectOption('8');
+      await expect(page.locator('#strip tr:first-child canvas')).toHaveCount(8);
+      await state(page, 'result');
+      expect(await scores(page), 'as before').toEqual(remembered.scores);
+    });
+
+    test('gives each pair a scale of its own without running anything', async () => {
+      const maps = await pixels(page, 2);
+      await page.getByLabel('each pair has its own scale').check();
+      await expect.poll(() => pixels(page, 2)).not.toEqual(maps);
+      await state(page, 'result');
+      expect((await facts(page))['Stages run']).toBe('none');
+      await page.getByLabel('each pair has its own scale').uncheck();
+      await expect.poll(() => pixels(page, 2)).toEqual(maps);
+    });
+
+    test('shows the maps of all stages below each other', async () => {
+      await page.getByLabel('the maps of all stages').check();
+      const names = await page.locator('#stages input').evaluateAll((all) => all.map(({ value }) => value));
+      await expect(page.locator('#strip th')).toHaveText(['frames', ...names]);
+      await expect(page.locator('#strip td.waiting')).toHaveCount(0);
+      await state(page, 'result');
+      const rows = await Promise.all(names.map((_, i) => pixels(page, i + 2)));
+      expect(new Set(rows.map((row) => row.join())).size, 'each stage sees something else').toBe(names.length);
+      await page.getByLabel('the maps of all stages').uncheck();
     });
 
     test('left no error in the console and asked no other host', () => expect(complaints).toEqual([]));

@@ -4,7 +4,7 @@ import axe from 'axe-core';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { choose, demo, demoFile, demos, drop, expect, made, replaceWorker, save, state, test, visit, visitWithoutNetwork } from './support.js';
+import { choose, demo, demoFile, demos, drop, expect, failures, made, replaceWorker, save, state, test, visit, visitWithoutNetwork } from './support.js';
 
 const SIZES = { desktop: { width: 1280, height: 800 }, 'desktop at 200 %': { width: 640, height: 400 }, phone: { width: 390, height: 844 }, 'small phone': { width: 360, height: 640 } };
 
@@ -28,6 +28,13 @@ const STATES = {
     await page.getByLabel('How the frames are spread').selectOption('every');
     await expect(page.locator('#chart')).toBeVisible();
   },
+  stages: async (page) => {
+    await choose(page, made('notes.mp4'));
+    await page.getByLabel('Frames that the network looks at together').selectOption('16');
+    await page.getByLabel('the maps of all stages').check();
+    await expect(page.locator('#strip tr')).toHaveCount(5);
+  },
+  gallery: (page) => page.getByText('Where it goes wrong, and why').click(),
   error: (page) => choose(page, made('fail.mp4')),
   help: async (page) => {
     await page.keyboard.press('?');
@@ -43,7 +50,8 @@ const STATES = {
   },
 };
 
-const BODY = { point: 'result', beside: 'result', every: 'result', tour: 'result', help: 'empty', model: 'empty' };
+const BODY = { point: 'result', beside: 'result', every: 'result', stages: 'result', tour: 'result', gallery: 'empty', help: 'empty', model: 'empty' };
+const TALL = ['beside', 'gallery']; // what they add stands below the first screen
 
 for (const [name, reach] of Object.entries(STATES)) {
   for (const colorScheme of ['light', 'dark']) {
@@ -72,7 +80,7 @@ for (const [name, reach] of Object.entries(STATES)) {
         tall: document.documentElement.scrollHeight,
       }));
       expect(wide).toBeLessThanOrEqual(viewport.width);
-      if (size === 'desktop' && name !== 'beside') expect(tall, 'one screen').toBeLessThanOrEqual(viewport.height);
+      if (size === 'desktop' && !TALL.includes(name)) expect(tall, 'one screen').toBeLessThanOrEqual(viewport.height);
     });
   }
 }
@@ -225,6 +233,77 @@ test('the map is held beside the other estimator and the way back', async ({ pag
   await expect(page.locator('#strip tr')).toHaveCount(3);
   await expect(page.locator('#beside-text')).toBeEmpty();
   await expect.poll(() => new URL(page.url()).hash).not.toContain('beside');
+});
+
+test('the maps of all stages stand below each other', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  const rows = page.locator('#strip th');
+  await expect(rows).toHaveText(['frames', 'displacement', 'confidence']);
+  await page.getByLabel('the maps of all stages').check();
+  await expect(rows).toHaveText(['frames', 'stage2', 'stage3', 'stage4', 'stage5']);
+  await expect(page.locator('#strip td canvas')).toHaveCount(8 + 4 * 7);
+  await expect(page.locator('#strip td.waiting')).toHaveCount(0);
+  // Each in its own measure; a click leads to the frame and the stage.
+  const widths = await page.locator('#strip td:nth-child(2) canvas').evaluateAll((all) => all.map(({ width }) => width));
+  expect(widths).toEqual([224, 56, 28, 14, 7]);
+  await page.locator('#strip tr').nth(3).locator('canvas').nth(4).click();
+  await expect(page.locator('#stages input[value=stage4]')).toBeChecked();
+  await expect(page.locator('#frame-text')).toHaveText(/^5 \/ 8/);
+  // All of them follow the estimator.
+  await page.locator('#estimators input[value=soft]').check();
+  await expect(page.locator('#scores li').first()).toContainText('50 %');
+  await state(page, 'result');
+  await expect(page.locator('#strip td canvas')).toHaveCount(8 + 4 * 7);
+  await page.locator('h1').click();
+  await page.keyboard.press('a');
+  await expect(rows).toHaveText(['frames', 'displacement', 'confidence']);
+});
+
+test('full colour is one speed for the clip, or one for each pair', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  const speed = page.locator('#speed dt').first();
+  await expect(speed).toHaveText('3.25');
+  await page.getByRole('button', { name: 'Next frame' }).click();
+  await expect(speed).toHaveText('3.25');
+  await page.getByLabel('each pair has its own scale').check();
+  await expect(speed).toHaveText('1.25');
+  await page.getByRole('button', { name: 'Next frame' }).click();
+  await expect(speed).toHaveText('1.50');
+  await page.locator('#scrubber').fill('7');
+  await expect(speed, 'the last frame has no map: that of the last pair').toHaveText('2.50');
+  await expect(page).toHaveURL(/scaling=pair/);
+  const there = page.url();
+  await page.getByLabel('each pair has its own scale').uncheck();
+  await expect(speed).toHaveText('3.25');
+  await expect(page).not.toHaveURL(/scaling/);
+  await page.goto('about:blank');
+  await visitWithoutNetwork(page, there);
+  await page.selectOption('#demo-select', { label: demo.title });
+  await expect(speed).toHaveText('1.00');
+});
+
+test('the network looks at twice as many frames together', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await page.selectOption('#demo-select', { label: demo.title });
+  await state(page, 'result');
+  const together = page.getByLabel('Frames that the network looks at together');
+  await expect(together).toHaveValue('8');
+  await together.selectOption('16');
+  await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 16/);
+  await expect(page.locator('#ticks i')).toHaveCount(16);
+  await expect(page).toHaveURL(/frames=16/);
+  const there = page.url();
+  await page.goto('about:blank');
+  await visitWithoutNetwork(page, there);
+  await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 16/);
+  await expect(together).toHaveValue('16');
+  await together.selectOption('8');
+  await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 8/);
+  await expect(page).not.toHaveURL(/frames=/);
 });
 
 test('what was asked about a clip that has gone is not shown', async ({ page }) => {
@@ -587,6 +666,23 @@ test('the empty page says what it is, shows every demo moving, and promises priv
   await expect.poll(() => page.locator('#demos video').evaluateAll((all) => all.every((video) => video.currentTime > 0))).toBe(true);
 });
 
+test('clips in which matching goes wrong say how', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await page.getByText('Where it goes wrong, and why').click();
+  const clips = page.getByRole('list', { name: 'Clips in which matching fails' }).getByRole('button');
+  await expect(clips).toHaveCount(failures.length);
+  expect(failures.map(({ fails }) => fails.match(/^[\w ]+/)[0])).toEqual(['Occlusion', 'Deformation', 'Flat regions', 'Moves under a cell']);
+  await expect.poll(() => page.locator('#failures video').evaluateAll((all) => all.every((video) => video.currentTime > 0))).toBe(true);
+  await clips.first().click();
+  await expect(page.locator('#notes')).toContainText(failures[0].fails);
+  // From the menu as well; the next clip has nothing to explain.
+  await page.selectOption('#demo-select', { label: failures[2].title });
+  await expect(page.locator('#notes')).toContainText(failures[2].fails);
+  await page.selectOption('#demo-select', { label: demo.title });
+  await expect(page.locator('#clip-name')).toHaveText(demo.title);
+  await expect(page.locator('#notes')).not.toContainText('Flat regions');
+});
+
 test('nothing moves by itself where the system asks for that', async ({ page }) => {
   await page.emulateMedia({ reducedMotion: 'reduce' });
   await visitWithoutNetwork(page);
@@ -598,6 +694,7 @@ test('the model says what it is', async ({ page }) => {
   await visitWithoutNetwork(page);
   await page.locator('#model-sheet-open').click();
   await expect(page.locator('#model-facts')).toContainText('8 frames of 224 × 224 pixels, segment');
+  await expect(page.locator('#model-facts')).toContainText('1.70 billion multiply-adds for a clip: stem 0.20, stage3 1.50');
   await expect(page.locator('#model-facts')).toContainText('2,000,000');
   await expect(page.locator('#model-labels li')).toHaveCount(5);
   await page.getByText('Its card').click();

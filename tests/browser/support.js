@@ -117,7 +117,9 @@ export async function drop(page, { name, buffer }) {
 
 // ---------------------------------------------------------------- videos
 
-export const demos = JSON.parse(readFileSync(join(ROOT, 'web/clips/index.json'), 'utf8'));
+const clips = JSON.parse(readFileSync(join(ROOT, 'web/clips/index.json'), 'utf8'));
+export const demos = clips.filter(({ fails }) => !fails);
+export const failures = clips.filter(({ fails }) => fails);
 export const demo = demos[0];
 export const demoFile = join(ROOT, 'web/clips', demo.file);
 

@@ -6,7 +6,7 @@ use motion_view::{Picture, difference, heat};
 use wasm_bindgen::JsValue;
 
 use super::maps;
-use super::pictures::{Colours, Pictures};
+use super::pictures::{Colours, Pictures, Scaling};
 use super::runner::{Compared, Runner};
 use crate::message::{array, picture};
 use crate::{Error, Result};
@@ -21,6 +21,7 @@ pub(super) async fn message(
     shown: &StageMaps,
     (now, next): &Compared,
     estimation: &Estimation,
+    scaling: Scaling,
     geometry: &Geometry,
 ) -> Result<Vec<(&'static str, JsValue)>> {
     let other = match estimation.estimator {
@@ -58,7 +59,7 @@ pub(super) async fn message(
     };
     let pictures = apart.iter().map(drawn).collect::<Result<Vec<_>>>()?;
     // The same colours as those that it lies beside.
-    let colours = Colours { scale: Colours::of(shown).scale, ..Colours::of(&found) };
+    let colours = Colours { scales: Colours::of(shown, scaling).scales, ..Colours::of(&found, scaling) };
     let mut message = maps::shown(&found, &colours, Pictures::here(&found, &colours)?, geometry);
     message.extend([
         ("what", what.into()),

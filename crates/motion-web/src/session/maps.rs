@@ -2,7 +2,7 @@
 
 use motion_clip::Geometry;
 use motion_net::StageMaps;
-use motion_view::{describe, heat};
+use motion_view::{Scale, describe, heat};
 use wasm_bindgen::JsValue;
 
 use super::pictures::{Colours, Pictures};
@@ -16,23 +16,11 @@ pub(super) fn shown(
     geometry: &Geometry,
 ) -> Vec<(&'static str, JsValue)> {
     let [height, width] = maps.grid;
-    let scale = colours.scale;
-    let [input, _] = scale.pixels(geometry.input_cell(width, height));
-    let [across, down] = scale.pixels(geometry.cell(width, height));
-    let cells = scale.cells;
-    let said = format!(
-        "Full colour: {cells} cells of the {width} x {height} map, which is {input:.1} pixels of the network's \
-         input and {across:.1} (across) or {down:.1} (down) pixels of the video. One scale for the whole clip. \
-         Each confidence map runs from its own least to its own largest value."
-    );
-    let speed = object([
-        ("cells", scale.cells.into()),
-        ("input_px", input.into()),
-        ("source_px", across.midpoint(down).into()),
-        ("source_px_across", across.into()),
-        ("source_px_down", down.into()),
+    let legend = object([
+        ("radius_cells", maps.radius.into()),
+        ("scaling", colours.scaling.name().into()),
+        ("speeds", array(colours.scales.iter().map(|scale| speed(scale, maps.grid, geometry)))),
     ]);
-    let legend = object([("text", said.into()), ("radius_cells", maps.radius.into()), ("speed", speed)]);
     let words = maps.displacement.chunks(2 * width * height).map(|map| describe(map, maps.grid, maps.radius));
     let words: Vec<String> = words.collect();
     vec![
@@ -50,4 +38,23 @@ pub(super) fn shown(
             object([("displacement", floats(&maps.displacement)), ("confidence", floats(&maps.confidence))]),
         ),
     ]
+}
+
+/// What full colour stands for: a speed, in cells, in pixels of the network's input and of the video.
+fn speed(scale: &Scale, [height, width]: [usize; 2], geometry: &Geometry) -> JsValue {
+    let [input, _] = scale.pixels(geometry.input_cell(width, height));
+    let [across, down] = scale.pixels(geometry.cell(width, height));
+    let said = format!(
+        "Full colour: {} cells of the {width} x {height} map, which is {input:.1} pixels of the network's input \
+         and {across:.1} (across) or {down:.1} (down) pixels of the video.",
+        scale.cells
+    );
+    object([
+        ("cells", scale.cells.into()),
+        ("input_px", input.into()),
+        ("source_px", across.midpoint(down).into()),
+        ("source_px_across", across.into()),
+        ("source_px_down", down.into()),
+        ("text", said.into()),
+    ])
 }

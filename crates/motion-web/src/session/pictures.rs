@@ -5,14 +5,48 @@ use motion_net::{GpuBackend, Match, StageMaps};
 use motion_view::{Picture, Scale, clip_scale, heat, wheel};
 use wasm_bindgen::JsValue;
 
-use crate::Result;
 use crate::message::{part, picture};
+use crate::{Error, Result};
 
 /// What the colours mean.
 pub(super) struct Colours {
-    pub(super) scale: Scale,
+    pub(super) scaling: Scaling,
+    /// Of each displacement map.
+    pub(super) scales: Vec<Scale>,
     /// Of each confidence map: its lowest and its highest value.
     pub(super) ranges: Vec<[f32; 2]>,
+}
+
+/// What full colour stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scaling {
+    /// The same speed in all of a clip: pairs can be compared.
+    #[default]
+    Clip,
+    /// A speed of its own for each pair: what is slow can be seen beside what is fast.
+    Pair,
+}
+
+impl Scaling {
+    /// As messages have it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Clip => "clip",
+            Self::Pair => "pair",
+        }
+    }
+
+    /// # Errors
+    /// When there is none of this name.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        let found = [Self::Clip, Self::Pair].into_iter().find(|scaling| scaling.name() == name);
+        let wrong = || Error::Message {
+            what: "scaling",
+            found: format!("{name:?}"),
+            expected: "\"clip\" or \"pair\"",
+        };
+        found.ok_or_else(wrong)
+    }
 }
 
 /// A picture for each pair of frames.
@@ -22,12 +56,21 @@ pub(super) struct Pictures {
 }
 
 impl Colours {
-    pub(super) fn of(maps: &StageMaps) -> Self {
+    /// One scale for the clip, or one for each of its pairs.
+    pub(super) fn of(maps: &StageMaps, scaling: Scaling) -> Self {
         let range = |pair| heat::range(maps.confidences(pair)).unwrap_or_default();
-        Self {
-            scale: clip_scale(&maps.displacement, maps.radius),
-            ranges: (0..maps.pairs).map(range).collect(),
-        }
+        let scales = match scaling {
+            Scaling::Clip => vec![clip_scale(&maps.displacement, maps.radius); maps.pairs],
+            Scaling::Pair => {
+                (0..maps.pairs).map(|pair| clip_scale(maps.displacements(pair), maps.radius)).collect()
+            }
+        };
+        Self { scaling, scales, ranges: (0..maps.pairs).map(range).collect() }
+    }
+
+    /// The scale of all pairs, where it is one by intent.
+    fn one_scale(&self) -> Option<Scale> {
+        self.scales.first().copied().filter(|_| self.scaling == Scaling::Clip)
     }
 }
 
@@ -36,8 +79,10 @@ impl Pictures {
     pub(super) fn here(maps: &StageMaps, colours: &Colours) -> Result<Self> {
         let [height, width] = maps.grid;
         let shown = |rgba| Ok(picture(&Picture::from_rgba(width, height, rgba)?));
-        let flow = |pair: usize| &maps.displacement[pair * width * height * 2..][..width * height * 2];
-        let displacement = |pair| shown(wheel::displacement_rgba(flow(pair), colours.scale.in_map_units()));
+        let displacement = |pair: usize| {
+            let scale = colours.scales[pair].in_map_units();
+            shown(wheel::displacement_rgba(maps.displacements(pair), scale))
+        };
         let confidence = |pair| {
             let [low, high] = colours.ranges[pair];
             shown(heat::confidence_rgba(maps.confidences(pair), low, high))
@@ -48,7 +93,7 @@ impl Pictures {
         })
     }
 
-    /// By the graphics card, from the maps that it has.
+    /// By the graphics card, from the maps that it has; which draws in one scale.
     pub(super) fn on_card(
         backend: &GpuBackend,
         found: &Match<GpuTensor>,
@@ -56,7 +101,9 @@ impl Pictures {
         colours: &Colours,
     ) -> Result<Self> {
         let [height, width] = maps.grid;
-        let scale = colours.scale.in_map_units();
+        let Some(scale) = colours.one_scale().map(|scale| scale.in_map_units()) else {
+            return Self::here(maps, colours);
+        };
         let displacement = backend.displacement_rgba(&found.displacement, scale, &wheel::COLOURS)?;
         let confidence = backend.confidence_rgba(&found.confidence, &colours.ranges, &heat::colours())?;
         let drawn = backend.draw(&[(&displacement, [0, 0]), (&confidence, [0, height])])?;

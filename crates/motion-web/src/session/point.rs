@@ -5,7 +5,7 @@ use motion_net::{Estimation, HostTensor};
 use motion_view::{Picture, heat};
 use wasm_bindgen::JsValue;
 
-use super::settings_message;
+use super::model::estimation_message;
 use crate::message::{array, floats, number, object, picture};
 use crate::{Error, Result};
 
@@ -30,7 +30,7 @@ pub(super) fn message(
         ("pair", whole(request, "pair")?.into()),
         ("x", at[0].into()),
         ("y", at[1].into()),
-        ("settings", settings_message(estimation)),
+        ("settings", object(estimation_message(estimation))),
         ("correlation", surface(correlation)?),
         ("gaussian", surface(gaussian)?),
         ("masked", surface(masked)?),

@@ -1,7 +1,7 @@
-// What the map is compared with: the other estimator's map, or the way back. In: the worker's 'beside' messages. Out: which
-// of them lies beside the map that is shown, and how far apart the two are.
+// What the map is compared with: the other estimator's map, the way back, or another model's. In: the worker's 'beside'
+// messages. Out: which of them lies beside the map that is shown, and how far apart the two are.
 
-import { $, estimatorName } from './dom.js';
+import { $, estimatorName, percent } from './dom.js';
 
 export class Beside {
   #maps = null;     // those that are shown
@@ -14,7 +14,13 @@ export class Beside {
   constructor({ ask, onChange }) {
     this.#ask = ask;
     this.#onChange = onChange;
-    $('beside').addEventListener('change', () => this.#question());
+    $('beside').addEventListener('change', () => {
+      if ($('beside').value === 'choose') {
+        $('beside').value = '';
+        $('other-files').click();
+      }
+      this.#question();
+    });
     $('wipe').addEventListener('input', () => this.#wipe());
     $('wipe').addEventListener('click', (event) => event.stopPropagation()); // it is not the point under it that is meant
     this.#wipe();
@@ -30,6 +36,16 @@ export class Beside {
   setSettings({ estimator }) {
     const other = estimatorName(estimator === 'soft' ? 'kernel' : 'soft');
     $('beside').querySelector('[value=estimator]').textContent = other;
+  }
+
+  // Another model was chosen, the worker's info of it; or none, and why.
+  chosen(info, message = '') {
+    const choice = $('beside').querySelector('[value=model]');
+    choice.hidden = choice.disabled = !info;
+    if (info) choice.textContent = `the other ${info.backbone}`;
+    if (info || $('beside').value === 'model') $('beside').value = info ? 'model' : '';
+    this.#question();
+    if (message) $('beside-text').textContent = message;
   }
 
   // Whether the answer was to this question.
@@ -69,10 +85,11 @@ export class Beside {
 }
 
 // How far apart the two maps of a pair are, in words.
-export function apart({ what, difference_means }, pair) {
+export function apart({ what, difference_means, top }, pair) {
   const cells = `${difference_means[pair].toFixed(2)} cells`;
+  if (what === 'model') return `the two models’ maps differ by ${cells} on average; the other says: ${top[0].label}, ${percent(top[0].probability)}`;
   return what === 'backward' ? `there and back misses by ${cells} on average` : `the two differ by ${cells} on average`;
 }
 
-export const besideName = ({ what }, estimator) =>
-  (what === 'backward' ? 'backward' : estimatorName(estimator === 'soft' ? 'kernel' : 'soft'));
+export const besideName = ({ what }, estimator) => ({ backward: 'backward', model: 'other model' }[what]
+  ?? estimatorName(estimator === 'soft' ? 'kernel' : 'soft'));

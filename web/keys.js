@@ -25,7 +25,7 @@ const KEYS = [
 // The next choice of a list.
 function next(list) {
   if (!list.checkVisibility()) return [];
-  const choices = [...list.options].filter(({ disabled }) => !disabled);
+  const choices = [...list.options].filter(({ disabled, dataset }) => !disabled && !dataset.asks);
   list.value = choices[(choices.indexOf(list.selectedOptions[0]) + 1) % choices.length].value;
   list.dispatchEvent(new Event('change', { bubbles: true }));
   return [];

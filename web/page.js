@@ -78,6 +78,7 @@ let stage = '';        // whose maps are shown, or asked for
 let settings = {};     // of the estimation, chosen by the user
 let sent = settings;   // known to the worker
 let asked = 0;         // id of the question about a point
+let otherLoading = 0;  // id of the request for a model to compare with
 let saving = 0;        // id of the request for a file
 let loading = 0;       // id of the request for a model
 let model = null;      // {backbone, …}: the one that answers
@@ -196,16 +197,31 @@ function loadModel(message, itsCard = message.url && `${message.url}README.md`) 
   $('model-name').textContent = 'loading the model';
 }
 
+// A model to hold beside this one.
+function loadOther(files) {
+  const chosen = modelOf(files);
+  if (chosen) otherLoading = engine.request({ type: 'load-other', files: chosen });
+  else beside.chosen(null, 'Choose a model’s two files, or a checkpoint.');
+}
+
 const CHECKPOINT = /\.(pth|pt|ckpt|bin|tar)$/i; // as PyTorch's are called
 
-function openFiles(files) {
-  const [config, weights, readme, names] = ['.json', '.safetensors', '.md', '.txt'].map((end) => files.find(({ name }) => name.endsWith(end)));
+const ending = (files, end) => files.find(({ name }) => name.endsWith(end));
+
+// What of these files makes a model, if they do.
+function modelOf(files) {
+  const [config, weights, names] = ['.json', '.safetensors', '.txt'].map((end) => ending(files, end));
   const checkpoint = files.find(({ name }) => CHECKPOINT.test(name)) ?? (names && weights);
-  if (checkpoint) loadModel({ files: { checkpoint, labels: names ?? config } }, readme);
-  else if (config && weights) loadModel({ files: { config, weights } }, readme);
-  else if (config || weights) {
-    fail(`A model is two files, chosen together: config.json and model.safetensors. Here is only ${(config ?? weights).name}.`);
-  } else if (files.length) openVideo({ file: files[0] });
+  if (checkpoint) return { checkpoint, labels: names ?? config };
+  return config && weights ? { config, weights } : null;
+}
+
+function openFiles(files) {
+  const found = modelOf(files);
+  const half = ending(files, '.json') ?? ending(files, '.safetensors');
+  if (found) loadModel({ files: found }, ending(files, '.md'));
+  else if (half) fail(`A model is two files, chosen together: config.json and model.safetensors. Here is only ${half.name}.`);
+  else if (files.length) openVideo({ file: files[0] });
 }
 
 async function openDemo(clip, part) {
@@ -288,6 +304,7 @@ engine.addEventListener('model', ({ detail: { id, info, notes = [] } }) => {
   $('model-name').textContent = model.backbone;
   $('model-sheet-open').title = info.text;
   modelSheet.set(info, card);
+  beside.chosen(null);
   stage = info.default_stage;
   settings = sent = info.settings;
   followLink(info);
@@ -322,6 +339,7 @@ engine.addEventListener('restarted', ({ detail: { message, couldStart, lostModel
   camera.stop();
   if (work) stopWork();
   point.answer(null);
+  beside.chosen(null);
   live = null;
   sent = {};
   if (!couldStart) fail(`${message} This browser may lack module workers or WebAssembly with SIMD: a newer one has both.`);
@@ -339,6 +357,14 @@ engine.addEventListener('cancelled', ({ detail: { id } }) => {
 
 engine.addEventListener('error', ({ detail: { id, message } }) => {
   if (id === asked) point.fail(message);
+});
+
+engine.addEventListener('other', ({ detail: { id, info } }) => {
+  if (id === otherLoading) beside.chosen(info);
+});
+
+engine.addEventListener('error', ({ detail: { id, message } }) => {
+  if (id === otherLoading) beside.chosen(null, message);
 });
 
 engine.addEventListener('beside', ({ detail }) => beside.answer(detail));
@@ -559,7 +585,7 @@ function writeLink(now = false) {
     ...Object.fromEntries(changed),
     frame: hero.frame ? hero.frame + 1 : '',
     view: ['colours', 'difference'].includes($('view').value) ? '' : $('view').value,
-    beside: $('beside').value,
+    beside: $('beside').value === 'model' ? '' : $('beside').value,
     ...Object.fromEntries(SLIDERS.map((id) => [id, $(id).value === $(id).defaultValue ? '' : $(id).value])),
     point: point.place,
   }, now === true);
@@ -567,15 +593,16 @@ function writeLink(now = false) {
 
 // ---------------------------------------------------------------- buttons and drops
 
-function choose(input) {
+function choose(input, take) {
   input.addEventListener('change', () => {
-    openFiles([...input.files]);
+    take([...input.files]);
     input.value = ''; // so that the same file can be chosen again
   });
 }
 
-choose($('video-file'));
-choose($('model-files'));
+choose($('video-file'), openFiles);
+choose($('model-files'), openFiles);
+choose($('other-files'), loadOther);
 for (const id of ['open-video', 'open-video-large']) $(id).addEventListener('click', () => $('video-file').click());
 $('open-model').addEventListener('click', () => $('model-files').click());
 $('retry').addEventListener('click', () => $(model ? 'video-file' : 'model-files').click());
@@ -632,7 +659,7 @@ else modelFailed(`The page fetches models of its own site only, not ${place.href
 for (const id of SLIDERS) $(id).value = within(link[id], Number($(id).min), Number($(id).max)) ?? $(id).value;
 hero.fade();
 for (const id of ['view', 'beside']) {
-  if ([...$(id).options].some(({ value, disabled }) => value === link[id] && !disabled)) $(id).value = link[id];
+  if ([...$(id).options].some(({ value, disabled, dataset }) => value === link[id] && !disabled && !dataset.asks)) $(id).value = link[id];
 }
 const demos = showDemos(openDemo);
 demos.then((all) => {

@@ -19,6 +19,7 @@
 // {type: 'load-model', id, files: {config, weights}}  Files or Blobs of a folder that the user picked
 // {type: 'load-model', id, files: {checkpoint, labels}}  a published checkpoint; labels: a file of its classes' names, or absent
 //     A new model forgets the clip: open it again.
+// {type: 'load-other', id, url | files}   as 'load-model', a model to hold beside the one in use; model and clip stay
 // {type: 'open', id, file, name, from, to, sampling, frames}  a video, File or Blob: demux, decode, run, all answers follow.
 //     from, to: the part that makes the clip, in seconds; sampling: 'segment' | 'dense', or 'every' | 'every2' | 'every4': each
 //     frame (second, fourth), in windows that slide over them; frames: how many the network looks at together; absent: all of it,
@@ -36,7 +37,7 @@
 // {type: 'point', id, stage, pair, x, y, sigma, temperature, patch}   how one position of a stage that has run was searched for,
 //     under these settings where they are given, which the clip does not take over
 // {type: 'beside', id, stage, what}                   what to hold beside the maps of a stage that has run: 'estimator', those of the
-//     one that is not chosen; 'backward', those from each frame to the one before
+//     one that is not chosen; 'backward', those from each frame to the one before; 'model', the other model's
 // {type: 'save', id, what, stage}     'npz' | 'flo' | 'csv' | 'json': the maps of every stage with a module, and of this one;
 //     'clip': what the network got and gave
 // {type: 'cancel', id}                                stops request `id` before its next step
@@ -65,9 +66,11 @@
 // {type: 'point', id, stage, pair, x, y, settings, best: {dx, dy}, confidence, correlation: surface, gaussian: surface,
 //     masked: surface, soft: {surface, displacement: {dx, dy}}, kernel: the same}   of the P x P window; dx, dy in cells.
 //     surface: {picture, range: [min, max], values: Float32Array [P, P]}, transparent outside of the map
-// {type: 'beside', id, …as 'maps', what, difference: [picture per pair],
+// {type: 'other', id, info, notes}     the other model is there; info and notes as of 'model'
+// {type: 'beside', id, …as 'maps', what, top, difference: [picture per pair],
 //     difference_highest, difference_means: [cells per pair]}   in the colours of the maps that it lies beside. difference: how far
-//     apart the two estimators' maps are, or how far from itself a place ends that goes there and back; dark is 0
+//     apart the two estimators' maps are, or how far from itself a place ends that goes there and back; dark is 0; top: the other
+//     model's actions
 // {type: 'scores', id, top: [{label, probability}], over_time: [{from, to, probabilities}], seen: {pictures: [picture per frame], range: [min, max]}, backend, choice, why, notes, adapter, start, threads, alone, memory,
 //     ran: [text], reused: [text], settings, ms: {read, decode, prepare, network, draw, total}, text}
 //     over_time: those of top in each window, where every frame is looked at; top is of their mean scores then, and there is no seen;
@@ -188,17 +191,17 @@ async function answer(message) {
 }
 
 const handlers = {
-  async 'load-model'({ id, url, files }) {
-    if (files?.checkpoint) return loadCheckpoint(id, files);
-    const config = await (files?.config ?? (await download(`${url}config.json`))).text();
-    const tell = (done, total) => {
-      const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-      const text = `loading the model, ${megabytes(done)} ${total ? `of ${megabytes(total)} ` : ''}MB`;
-      inform(id, 'model', { done, total, text });
-    };
-    const weights = await (files?.weights ?? (await download(`${url}model.safetensors`, tell))).arrayBuffer();
-    await breathe(id);
-    await takeModel(id, config, new Uint8Array(weights), []);
+  async 'load-model'({ id, ...from }) {
+    const { config, weights, notes } = await modelFiles(id, from);
+    const info = session.load_model(config, weights);
+    loaded = { config, weights };
+    await chooseBackend(id);
+    post({ type: 'model', id, info, notes, files: performance.getEntriesByType('resource').map(({ name }) => name) });
+  },
+
+  async 'load-other'({ id, ...from }) {
+    const { config, weights, notes } = await modelFiles(id, from);
+    post({ type: 'other', id, info: session.load_other(config, weights), notes });
   },
 
   async backend({ id, choice: chosen, reason = 'You chose it.', precision: wanted = precision }) {
@@ -283,19 +286,24 @@ const handlers = {
   },
 };
 
-async function loadCheckpoint(id, { checkpoint, labels }) {
-  inform(id, 'model', { done: 0, total: 0, text: `converting ${checkpoint.name}` });
-  const bytes = new Uint8Array(await checkpoint.arrayBuffer());
-  const { config, weights, notes } = session.convert(bytes, await labels?.text());
+// {config, weights, notes} of a folder, of a folder's files or of a checkpoint.
+async function modelFiles(id, { url, files }) {
+  if (files?.checkpoint) {
+    inform(id, 'model', { done: 0, total: 0, text: `converting ${files.checkpoint.name}` });
+    const bytes = new Uint8Array(await files.checkpoint.arrayBuffer());
+    const found = session.convert(bytes, await files.labels?.text());
+    await breathe(id);
+    return found;
+  }
+  const config = await (files?.config ?? (await download(`${url}config.json`))).text();
+  const tell = (done, total) => {
+    const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+    const text = `loading the model, ${megabytes(done)} ${total ? `of ${megabytes(total)} ` : ''}MB`;
+    inform(id, 'model', { done, total, text });
+  };
+  const weights = await (files?.weights ?? (await download(`${url}model.safetensors`, tell))).arrayBuffer();
   await breathe(id);
-  await takeModel(id, config, weights, notes);
-}
-
-async function takeModel(id, config, weights, notes) {
-  const info = session.load_model(config, weights);
-  loaded = { config, weights };
-  await chooseBackend(id);
-  post({ type: 'model', id, info, notes, files: performance.getEntriesByType('resource').map(({ name }) => name) });
+  return { config, weights: new Uint8Array(weights), notes: [] };
 }
 
 // The graphics card ended, and with it the frames on it: they are decoded once more, for the CPU, and the request goes on.

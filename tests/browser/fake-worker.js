@@ -93,10 +93,14 @@ const answers = {
     });
   },
   stage: ({ id, stage }) => maps(id, stage),
+  'load-other': ({ id, files }) => {
+    if (files.config?.name.startsWith('half')) { send('error', id, { message: 'The other model sees something else.' }); return false; }
+    send('other', id, { info: { backbone: 'resnet18' }, notes: [] });
+  },
   beside({ id, stage, what }) {
     const far = (x, y) => { const v = 255 * x * y; return [v, v / 2, 80]; };
     maps(id, stage, 'beside', {
-      what, difference: Array.from({ length: count - 1 }, () => picture(28, 28, far)), difference_highest: 2.5,
+      what, top: what === 'model' ? [{ label: LABELS[2], probability: 0.62 }] : undefined, difference: Array.from({ length: count - 1 }, () => picture(28, 28, far)), difference_highest: 2.5,
       difference_means: Array.from({ length: count - 1 }, (_, t) => 0.3 + t / 100),
     });
   },

@@ -168,6 +168,27 @@ for (const [cores, name] of BUILDS) {
       await page.getByLabel('Compare the map with').selectOption('');
     });
 
+    test('holds beside the map what another model shows of the same clip, and what it says', async () => {
+      const files = ['config.json', 'model.safetensors'].map((name) => ({ name, mimeType: 'application/octet-stream', buffer: readFileSync(join(MODEL, name)) }));
+      const config = JSON.parse(files[0].buffer);
+      const compare = page.getByLabel('Compare the map with');
+      const pick = async (...chosen) => {
+        const [chooser] = await Promise.all([page.waitForEvent('filechooser'), compare.selectOption('choose')]);
+        await chooser.setFiles(chosen);
+      };
+      // The same weights say the same, and at another temperature something else.
+      await pick(...files);
+      await expect(page.locator('#beside-text')).toContainText('maps differ by 0.00 cells on average');
+      const [best] = await scores(page);
+      await expect(page.locator('#beside-text')).toContainText(best.match(/^\D+/)[0].trim());
+      config.motion.temperature *= 100;
+      await pick({ ...files[0], buffer: Buffer.from(JSON.stringify(config)) }, files[1]);
+      await expect(page.locator('#beside-text')).toContainText(/maps differ by (0\.0[1-9]|0\.[1-9]|[1-9])/);
+      await pick({ ...files[0], buffer: Buffer.from(JSON.stringify({ ...config, input_size: 192 })) }, files[1]);
+      await expect(page.locator('#beside-text')).toContainText('the middle 192 x 192 of 320 x 240 pixels of a frame, this one the middle 224 x 224');
+      await compare.selectOption('');
+    });
+
     test('looks at every fourth frame, window by window, and into a point of a later window', async () => {
       await page.getByLabel('How the frames are spread').selectOption('every4');
       await expect(page.locator('#chart')).toBeVisible();

@@ -283,7 +283,8 @@ test('full colour is one speed for the clip, or one for each pair', async ({ pag
   await page.goto('about:blank');
   await visitWithoutNetwork(page, there);
   await page.selectOption('#demo-select', { label: demo.title });
-  await expect(speed).toHaveText('1.00');
+  await expect(speed).toHaveText('2.50');
+  await expect(page.getByLabel('each pair has its own scale')).toBeChecked();
 });
 
 test('the network looks at twice as many frames together', async ({ page }) => {
@@ -304,6 +305,35 @@ test('the network looks at twice as many frames together', async ({ page }) => {
   await together.selectOption('8');
   await expect(page.locator('#frame-text')).toHaveText(/^1 \/ 8/);
   await expect(page).not.toHaveURL(/frames=/);
+});
+
+test('another model’s maps and action stand beside this one’s', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('clip.mp4'));
+  await state(page, 'result');
+  const compare = page.getByLabel('Compare the map with');
+  const pick = async (...files) => {
+    const [chooser] = await Promise.all([page.waitForEvent('filechooser'), compare.selectOption('choose')]);
+    await chooser.setFiles(files);
+  };
+  await pick(made('half.json', '{}'));
+  await expect(page.locator('#beside-text')).toHaveText('Choose a model’s two files, or a checkpoint.');
+  await expect(compare).toHaveValue('');
+  await pick(made('half.json', '{}'), made('model.safetensors'));
+  await expect(page.locator('#beside-text')).toHaveText('The other model sees something else.');
+  await pick(made('config.json', '{}'), made('model.safetensors'));
+  await expect(compare).toHaveValue('model');
+  await expect(page.locator('#beside-text')).toHaveText('the two models’ maps differ by 0.30 cells on average; the other says: Moving something down, 62 %');
+  await expect(page.locator('#strip th')).toHaveText(['frames', 'displacement', 'other model', 'difference', 'confidence']);
+  // It stays to be chosen, and goes with the model that it was held beside.
+  await compare.selectOption('');
+  await expect(page.locator('#strip tr')).toHaveCount(3);
+  await compare.selectOption({ label: 'the other resnet18' });
+  await expect(page.locator('#strip tr')).toHaveCount(5);
+  await expect(page).not.toHaveURL(/beside/);
+  await page.setInputFiles('#model-files', [made('config.json', '{}'), made('model.safetensors')]);
+  await expect(compare).toHaveValue('');
+  await expect(compare.locator('[value=model]')).toBeDisabled();
 });
 
 test('what was asked about a clip that has gone is not shown', async ({ page }) => {

@@ -87,7 +87,7 @@ test('memory that runs out is told, and not waited for', async ({ page }) => {
   expect(ends).toEqual(['error', 'error', 'error', 'result']);
 });
 
-for (const clip of demos) {
+for (const clip of demos.slice(0, 3)) { // of both codecs
   test(`${clip.file} has the same numbers, bit for bit, on 1, 2 and 3 threads`, async ({ browser }) => {
     test.skip(Boolean(NO_THREADS), NO_THREADS);
     const found = [];

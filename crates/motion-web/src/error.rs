@@ -64,6 +64,26 @@ pub enum Error {
         "{0} is there for one clip only, found every frame looked at: choose \"spread over it\" beside the video's track."
     )]
     EveryFrame(&'static str),
+    /// Two models that cannot be held beside each other.
+    #[error(
+        "The other model sees {found} of a frame, this one {expected}: only models that see the same can be compared."
+    )]
+    Other {
+        /// What it sees.
+        found: String,
+        /// What the model in use sees.
+        expected: String,
+    },
+    /// Maps that cannot be held beside each other.
+    #[error(
+        "The other model's map of this stage has {found} cells, this one {expected}: choose a stage of which they are as large."
+    )]
+    OtherGrid {
+        /// Its width and height.
+        found: String,
+        /// Those of the map that is shown.
+        expected: String,
+    },
     /// A part of a video without motion.
     #[error(
         "Between {from:.2} and {to:.2} s the video has {found} of its {frames} frames, expected at least 2. Choose a longer part."

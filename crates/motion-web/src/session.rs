@@ -36,6 +36,7 @@ mod card;
 mod export;
 mod maps;
 mod model;
+mod other;
 mod pass;
 mod pictures;
 mod point;
@@ -47,12 +48,10 @@ mod stage;
 mod video;
 mod windows;
 
-use std::rc::Rc;
-
+use motion_net::Weights;
 use motion_net::checkpoint;
 use motion_net::config::Config;
 use motion_net::gpu::{Precision, Timed};
-use motion_net::{Estimation, Weights};
 use motion_view::{Picture, wheel};
 use wasm_bindgen::prelude::*;
 
@@ -62,7 +61,7 @@ use crate::message::{array, object, picture, texts};
 use crate::schedule::Part;
 use crate::{Error, Result};
 use card::Card;
-use model::{Model, model_of, name_of};
+use model::{Model, model_of};
 use pictures::Scaling;
 use runner::{Compared, Probe, Runner};
 use shot::Shot;
@@ -116,6 +115,8 @@ struct Log {
 pub struct Session {
     model: Option<Model>,
     card: Option<Card>,
+    /// Held beside the one in use.
+    other: Option<Model>,
     /// What the browser calls the card in use.
     adapter: String,
     /// How it started.
@@ -212,16 +213,10 @@ impl Session {
     /// What is wrong with which of the two.
     pub fn load_model(&mut self, config: &str, weights: &[u8]) -> Result<JsValue> {
         self.forget_clip();
-        let config = Config::from_json(config)?;
-        let weights = Weights::from_safetensors(weights)?;
-        let parameters = weights.count();
-        let estimation = config.motion.as_ref().map_or_else(Estimation::default, |m| m.estimation());
-        let (name, frames) = (name_of(config.backbone), config.frames);
-        let cpu = Runner::load(Rc::default(), config, weights)?;
+        let (model, parameters) = Model::load(config, weights)?;
         (self.start, self.why, self.adapter) = (None, String::new(), String::new());
-        self.scaling = Scaling::default();
-        let model = self.model.insert(Model { cpu, gpu: None, estimation, name, frames });
-        Ok(model.info(parameters))
+        (self.scaling, self.other) = (Scaling::default(), None);
+        Ok(self.model.insert(model).info(parameters))
     }
 
     /// A model folder's two files from a published checkpoint and, where there is one, a file of its classes' names:

@@ -7,67 +7,106 @@ use wasm_bindgen::JsValue;
 
 use super::maps;
 use super::pictures::{Colours, Pictures, Scaling};
-use super::runner::{Compared, Runner};
+use super::runner::Compared;
 use crate::message::{array, picture};
 use crate::{Error, Result};
 
-/// The other estimator's maps, or those from each frame to the one before it, and how far they are from `shown`.
-///
-/// # Errors
-/// When something else is asked for, or the backend fails.
-pub(super) async fn message(
-    cpu: &Runner<CpuBackend>,
-    what: &str,
-    shown: &StageMaps,
-    (now, next): &Compared,
-    estimation: &Estimation,
-    scaling: Scaling,
-    geometry: &Geometry,
-) -> Result<Vec<(&'static str, JsValue)>> {
-    let other = match estimation.estimator {
-        Estimator::Kernel => Estimator::Soft,
-        Estimator::Soft => Estimator::Kernel,
-    };
-    let backward = match what {
-        "estimator" => false,
-        "backward" => true,
-        _ => {
-            let (found, expected) = (format!("{what:?}"), "\"estimator\" or \"backward\"");
-            return Err(Error::Message { what: "what to show beside the maps", found, expected });
+/// What to hold beside the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Those of the estimator that was not chosen.
+    Estimator,
+    /// Those from each frame to the one before it.
+    Backward,
+    /// Those of another model.
+    Model,
+}
+
+impl Beside {
+    /// # Errors
+    /// When there is nothing of this name.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        match name {
+            "estimator" => Ok(Self::Estimator),
+            "backward" => Ok(Self::Backward),
+            "model" => Ok(Self::Model),
+            _ => {
+                let (found, expected) = (format!("{name:?}"), "\"estimator\", \"backward\" or \"model\"");
+                Err(Error::Message { what: "what to show beside the maps", found, expected })
+            }
         }
-    };
-    let b = &*cpu.backend;
-    let (now, next) = (b.upload(now)?, b.upload(next)?);
-    let found = if backward {
-        b.match_frames(&next, &now, estimation)?
-    } else {
-        b.match_frames(&now, &next, &Estimation { estimator: other, ..*estimation })?
-    };
-    let found = read_maps(b, &shown.stage, shown.radius, &found).await?;
-    let [height, width] = shown.grid;
-    let size = 2 * height * width;
-    let maps = shown.displacement.chunks(size).zip(found.displacement.chunks(size));
-    let apart: Vec<Vec<f32>> = maps
-        .map(|(shown, found)| match backward {
-            true => difference::there_and_back(shown, found, [height, width], estimation.radius()),
-            false => difference::between(shown, found, estimation.radius()),
-        })
-        .collect();
-    let highest = heat::range(&apart.concat()).map_or(0.0, |[_, high]| high);
-    let drawn = |map: &Vec<f32>| {
-        Ok(picture(&Picture::from_rgba(width, height, heat::confidence_rgba(map, 0.0, highest))?))
-    };
-    let pictures = apart.iter().map(drawn).collect::<Result<Vec<_>>>()?;
-    // The same colours as those that it lies beside.
-    let colours = Colours { scales: Colours::of(shown, scaling).scales, ..Colours::of(&found, scaling) };
-    let mut message = maps::shown(&found, &colours, Pictures::here(&found, &colours)?, geometry);
-    message.extend([
-        ("what", what.into()),
-        ("difference", array(pictures)),
-        ("difference_highest", highest.into()),
-        ("difference_means", array(apart.iter().map(|map| mean(map)))),
-    ]);
-    Ok(message)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Estimator => "estimator",
+            Self::Backward => "backward",
+            Self::Model => "model",
+        }
+    }
+
+    /// The other estimator's maps, or those of the way back.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    pub(super) async fn found(
+        self,
+        b: &CpuBackend,
+        shown: &StageMaps,
+        (now, next): &Compared,
+        estimation: &Estimation,
+    ) -> Result<StageMaps> {
+        let other = match estimation.estimator {
+            Estimator::Kernel => Estimator::Soft,
+            Estimator::Soft => Estimator::Kernel,
+        };
+        let (now, next) = (b.upload(now)?, b.upload(next)?);
+        let found = match self {
+            Self::Backward => b.match_frames(&next, &now, estimation)?,
+            _ => b.match_frames(&now, &next, &Estimation { estimator: other, ..*estimation })?,
+        };
+        Ok(read_maps(b, &shown.stage, shown.radius, &found).await?)
+    }
+
+    /// These maps in the colours of those that they lie beside, and how far apart the two are.
+    ///
+    /// # Errors
+    /// [`Error::OtherGrid`] when the two are not as large.
+    pub(super) fn message(
+        self,
+        shown: &StageMaps,
+        found: &StageMaps,
+        scaling: Scaling,
+        geometry: &Geometry,
+    ) -> Result<Vec<(&'static str, JsValue)>> {
+        if found.grid != shown.grid {
+            let size = |[height, width]: [usize; 2]| format!("{width} x {height}");
+            return Err(Error::OtherGrid { found: size(found.grid), expected: size(shown.grid) });
+        }
+        let [height, width] = shown.grid;
+        let apart = (0..shown.pairs).map(|pair| {
+            let (shown_map, found_map) = (shown.displacements(pair), found.displacements(pair));
+            match self {
+                Self::Backward => difference::there_and_back(shown_map, found_map, shown.grid, shown.radius),
+                _ => difference::between(shown_map, found_map, shown.radius),
+            }
+        });
+        let apart: Vec<Vec<f32>> = apart.collect();
+        let highest = heat::range(&apart.concat()).map_or(0.0, |[_, high]| high);
+        let drawn = |map: &Vec<f32>| {
+            Ok(picture(&Picture::from_rgba(width, height, heat::confidence_rgba(map, 0.0, highest))?))
+        };
+        let pictures = apart.iter().map(drawn).collect::<Result<Vec<_>>>()?;
+        let colours = Colours { scales: Colours::of(shown, scaling).scales, ..Colours::of(found, scaling) };
+        let mut message = maps::shown(found, &colours, Pictures::here(found, &colours)?, geometry);
+        message.extend([
+            ("what", self.name().into()),
+            ("difference", array(pictures)),
+            ("difference_highest", highest.into()),
+            ("difference_means", array(apart.iter().map(|map| mean(map)))),
+        ]);
+        Ok(message)
+    }
 }
 
 /// Of what is finite; 0 of nothing.

@@ -1,8 +1,10 @@
 //! A model that is ready to run, and what messages say of it and ask of it.
 
+use std::rc::Rc;
+
 use motion_clip::{Preprocess, Sampling};
 use motion_net::config::{self, Config};
-use motion_net::{CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, cost};
+use motion_net::{CpuBackend, Estimation, Estimator, GpuBackend, HostTensor, Weights, cost};
 use wasm_bindgen::JsValue;
 
 use super::export::Action;
@@ -28,6 +30,17 @@ pub(super) struct Model {
 }
 
 impl Model {
+    /// From a model folder's two files; and how many parameters it has.
+    pub(super) fn load(config: &str, weights: &[u8]) -> Result<(Self, usize)> {
+        let config = Config::from_json(config)?;
+        let weights = Weights::from_safetensors(weights)?;
+        let parameters = weights.count();
+        let estimation = config.motion.as_ref().map_or_else(Estimation::default, |m| m.estimation());
+        let (name, frames) = (name_of(config.backbone), config.frames);
+        let cpu = Runner::load(Rc::default(), config, weights)?;
+        Ok((Self { cpu, gpu: None, estimation, name, frames }, parameters))
+    }
+
     pub(super) fn config(&self) -> &Config {
         self.cpu.net.config()
     }

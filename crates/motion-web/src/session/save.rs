@@ -127,14 +127,8 @@ impl Session {
         let logits = on!(model, runner => runner.logits().await)?;
         let logits = logits.ok_or(Error::Order("The network has not run to its end."))?;
         let shot = self.shot.as_ref().ok_or(Error::Order("Open a video first."))?;
-        let preprocess = model.preprocess();
-        let clip = match &model.gpu {
-            Some(gpu) => gpu.backend.read(&shot.clip_on_card(&preprocess, &gpu.backend)?).await?,
-            None => {
-                let HostTensor { shape, data } = shot.clip(&preprocess)?;
-                HostTensor::new(&shape[1..], data)?
-            }
-        };
+        let card = model.gpu.as_ref().map(|gpu| &*gpu.backend);
+        let clip = shot.clip_here(&model.preprocess(), card).await?;
         let mut all = Vec::new();
         for (index, stage) in model.cpu.net.stage_names().enumerate() {
             all.extend(on!(model, runner => runner.saved(index).await)?.map(|saved| (stage, saved)));

@@ -35,9 +35,6 @@ impl Session {
             _ => JsValue::UNDEFINED,
         };
         let over_time = self.over_time(&logits);
-        let top = model.top(&logits).into_iter().map(|Action { label, probability }| {
-            object([("label", label.into()), ("probability", probability.into())])
-        });
         let Log { ran, times } = &self.log;
         let all = model.cpu.net.stage_names().enumerate().flat_map(|(index, name)| {
             let motion = on!(model, runner => runner.has_motion(index));
@@ -60,7 +57,7 @@ impl Session {
             object(times.map(|(name, ms)| (name, ms.into())))
         });
         Ok(object([
-            ("top", array(top)),
+            ("top", top_message(&model.top(&logits))),
             ("seen", seen),
             ("over_time", over_time),
             ("backend", backend.into()),
@@ -111,6 +108,13 @@ impl Session {
         self.log.times.network += now() - began;
         logits.ok_or(Error::Order("The network has not run to its end."))
     }
+}
+
+/// `[{label, probability}]`.
+pub(super) fn top_message(actions: &[Action<'_>]) -> JsValue {
+    array(actions.iter().map(|Action { label, probability }| {
+        object([("label", (*label).into()), ("probability", (*probability).into())])
+    }))
 }
 
 /// Where in the frames a class was seen, of `[T, h, w, K]`: `{pictures, range}`, one scale for the clip.

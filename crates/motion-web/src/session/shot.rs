@@ -171,6 +171,22 @@ impl Shot {
         Ok(backend.upload(&HostTensor::new(&shape[1..], data)?)?)
     }
 
+    /// The same `[T, S, S, 3]` on the host, wherever the frames are.
+    ///
+    /// # Errors
+    /// When the graphics card fails.
+    pub(super) async fn clip_here(
+        &self,
+        preprocess: &Preprocess,
+        card: Option<&GpuBackend>,
+    ) -> Result<HostTensor> {
+        if let Some(card) = card {
+            return Ok(card.read(&self.clip_on_card(preprocess, card)?).await?);
+        }
+        let HostTensor { shape, data } = self.clip(preprocess)?;
+        Ok(HostTensor::new(&shape[1..], data)?)
+    }
+
     /// The views as the messages' pictures.
     pub(super) async fn pictures(&self, card: Option<&Card>) -> Result<Vec<JsValue>> {
         let (Some(card), Some(pixels)) = (card, on_card(&self.views)) else {

@@ -3,10 +3,12 @@
 use motion_net::StageMaps;
 use wasm_bindgen::prelude::*;
 
+use super::beside::Beside;
 use super::model::{changed, model_of};
 use super::pictures::{Colours, Pictures};
 use super::runner::Compared;
-use super::{Session, beside, maps, now, point};
+use super::scores::top_message;
+use super::{Session, maps, now, point};
 use crate::message::{object, text};
 use crate::{Error, Result};
 
@@ -30,8 +32,8 @@ impl Session {
     }
 
     /// The 'beside' message: maps of the same frames to hold beside those of a stage that has run, in the same colours, and
-    /// how far apart the two are. `what`: `estimator`, the one that was not chosen; or `backward`, from each frame to the
-    /// one before it.
+    /// how far apart the two are. `what`: `estimator`, the one that was not chosen; `backward`, from each frame to the one
+    /// before it; or `model`, the other model's ([`Self::load_other`]), with its likeliest actions.
     ///
     /// # Errors
     /// When there is no such stage, something else is asked for, or the backend fails.
@@ -41,14 +43,25 @@ impl Session {
         }
         let index = self.model()?.cpu.net.stage_index(&stage)?;
         let (maps, estimation) = (self.stage_maps(index).await?, self.model()?.estimation);
-        self.compare(index, 0).await?;
-        let (Some(model), Some(shot), Some((_, compared))) = (&self.model, &self.shot, &self.compared) else {
+        let kind = Beside::named(&what)?;
+        let (found, logits) = if kind == Beside::Model {
+            self.found_by_other(&stage).await?
+        } else {
+            self.compare(index, 0).await?;
+            let (Some(model), Some((_, compared))) = (&self.model, &self.compared) else {
+                return Err(Error::Order("Open a video first."));
+            };
+            (kind.found(&model.cpu.backend, &maps, compared, &estimation).await?, Vec::new())
+        };
+        let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
         let geometry = model.preprocess().geometry(shot.source[0], shot.source[1]);
-        Ok(object(
-            beside::message(&model.cpu, &what, &maps, compared, &estimation, self.scaling, &geometry).await?,
-        ))
+        let mut message = kind.message(&maps, &found, self.scaling, &geometry)?;
+        if let Some(other) = self.other.as_ref().filter(|_| kind == Beside::Model) {
+            message.push(("top", top_message(&other.top(&logits))));
+        }
+        Ok(object(message))
     }
 
     /// The 'point' message: how the position (`x`, `y`) of a frame pair was searched for, with both estimators, under the

@@ -15,6 +15,8 @@ use walrus::{LocalId, ModuleConfig, ValType};
 pub(super) fn module(wasm: &[u8], fused: bool) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
     config.generate_producers_section(false);
+    // Names of functions are a tenth of a download, and a panic names its line without them.
+    config.generate_name_section(false);
     let mut module = config.parse(wasm).context("the module that the compiler made")?;
     // Holds c while a and b are multiplied.
     let local = module.locals.add(ValType::V128);

@@ -1,5 +1,6 @@
 // Is the page there before its network, and does it answer while that runs?
 
+import { gzipSync } from 'node:zlib';
 import { demoFile, choose, expect, state, test, visit } from './support.js';
 
 test('the first paint waits for no WebAssembly', async ({ page }) => {
@@ -8,6 +9,24 @@ test('the first paint waits for no WebAssembly', async ({ page }) => {
   await expect(page.getByRole('heading', { level: 2 })).toContainText('See where a video moves');
   await expect.poll(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint').length)).toBe(1);
   await expect(page.locator('#demos video').first()).toBeVisible();
+});
+
+// What a first visit takes, without the model and the demo clips, packed as a web host packs it.
+test('the page is small', async ({ page }) => {
+  const sizes = {};
+  page.on('response', async (response) => {
+    const path = new URL(response.url()).pathname.slice(1) || 'index.html';
+    if (!/^(models|clips)\//.test(path) && !response.url().startsWith('data:')) sizes[path] = response.body().then((body) => gzipSync(body, { level: 9 }).length);
+  });
+  await visit(page);
+  await choose(page, demoFile);
+  await state(page, 'result');
+  const packed = Object.fromEntries(await Promise.all(Object.entries(sizes).map(async ([path, size]) => [path, await size])));
+  const total = Object.values(packed).reduce((sum, bytes) => sum + bytes, 0);
+  const listed = Object.entries(packed).sort(([, a], [, b]) => b - a).slice(0, 6).map(([path, bytes]) => `${path} ${Math.ceil(bytes / 1000)}`);
+  console.log(`${Math.ceil(total / 1000)} kB gzip in ${Object.keys(packed).length} files: ${listed.join(', ')} …`);
+  expect(Object.keys(packed).filter((path) => path.endsWith('.wasm'))).toHaveLength(1);
+  expect(total).toBeLessThan(600_000);
 });
 
 // A task is long when the page's thread does not get round to anything else. A machine that is busy with something else makes

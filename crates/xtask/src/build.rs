@@ -24,16 +24,23 @@ pub(crate) const DEV: &str = "release";
 /// Compile `motion-web` with a cargo profile, without threads and, where that can be, with them; write the JavaScript.
 pub(crate) fn build(profile: &str) -> Result<()> {
     add_wasm_target()?;
-    page(cargo(&["build"])?, profile, "web/pkg")?;
-    let folder = "web/pkg-threads";
+    let (plain, folder) = (cargo(&["build"])?, "web/pkg-threads");
     if let Some(reason) = nightly_lacks() {
         println!("{folder} is left out, so the page uses one thread: {reason}");
-        return leave_out(&root()?.join(folder));
+        leave_out(&root()?.join(folder))?;
+        return page(plain, profile, "web/pkg");
     }
     let mut threads = nightly_cargo(&["--config", ".cargo/threads.toml", "build", "--features", "threads"])?;
     // A folder of its own: other flags would have everything compiled again, each time.
     threads.arg("--target-dir").arg(target_folder()?.join("threads"));
-    page(threads, profile, folder).context(
+    // Side by side: each ends with minutes of optimisation on one core.
+    let (plain, threads) = std::thread::scope(|scope| {
+        let threads = scope.spawn(|| page(threads, profile, folder));
+        (page(plain, profile, "web/pkg"), threads.join())
+    });
+    plain?;
+    let threads = threads.unwrap_or_else(|_| bail!("the build of {folder} panicked"));
+    threads.context(
         "the module with threads: `rustup update nightly` may help, and without nightly it is left out",
     )
 }

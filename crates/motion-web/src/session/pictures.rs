@@ -112,3 +112,27 @@ impl Pictures {
         Ok(Self { displacement: line(0), confidence: line(height) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_pair_has_a_scale_of_its_own() {
+        let maps = StageMaps {
+            stage: "res3".to_owned(),
+            pairs: 2,
+            grid: [1, 1],
+            radius: 8,
+            displacement: vec![1.5 / 8.0, 0.0, 6.0 / 8.0, 0.0],
+            confidence: vec![1.0; 2],
+            argmax: vec![0.0; 2],
+        };
+        let cells =
+            |scaling| Colours::of(&maps, scaling).scales.iter().map(|scale| scale.cells).collect::<Vec<_>>();
+        assert_eq!(cells(Scaling::Clip), [6.0, 6.0]);
+        assert_eq!(cells(Scaling::Pair), [1.5, 6.0]);
+        assert_eq!(Scaling::named("pair").unwrap(), Scaling::Pair);
+        assert!(Scaling::named("frame").unwrap_err().to_string().contains("\"clip\" or \"pair\""));
+    }
+}

@@ -1,5 +1,5 @@
 // The worker, kept alive. In: requests. Out: the worker's messages, as events of the same names, plus
-// 'restarted' {message} when it had to be replaced. The messages are described in worker.js.
+// 'restarted' {message} when it had to be replaced. The messages are described in messages.md.
 
 import { script } from './dom.js';
 

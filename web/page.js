@@ -68,7 +68,7 @@ const point = new Point({
 });
 for (const id of ['opacity', 'wipe']) $(id).addEventListener('input', () => writeLink());
 
-// A result is {file, name, demo, clip, maps: {stage: message}, scores}, with the messages of worker.js.
+// A result is {file, name, demo, clip, maps: {stage: message}, scores}, with the worker's messages (messages.md).
 let shown = null;      // on the page
 let good = null;       // the last one that was complete
 let live = null;       // the one whose clip the worker holds

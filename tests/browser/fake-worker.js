@@ -1,4 +1,4 @@
-// A worker without a network, for questions about the page alone: it follows the protocol of web/worker.js at once,
+// A worker without a network, for questions about the page alone: it follows web/messages.md at once,
 // with made-up pictures. The name of the "video" says what it does: crash, hang, fail, or a plain result.
 
 const picture = (width, height, color) => {

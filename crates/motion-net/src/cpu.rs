@@ -4,6 +4,16 @@
 //! In: [`HostTensor`]s and parameters. Out: candle tensors whose graph leads gradients back to every candle
 //! variable among the parameters. Where nothing is to be learnt no graph is kept and passes are fused.
 
+/// Every way back begins with this: an error where this build has none. A branch on a constant, not a function that fails:
+/// what stands behind it is not even compiled then.
+macro_rules! learns {
+    () => {
+        if !$crate::cpu::LEARNS {
+            return Err($crate::cpu::cannot_learn().into());
+        }
+    };
+}
+
 mod batch_norm;
 mod conv2d;
 mod correlation;
@@ -32,21 +42,13 @@ use crate::plain::{self, activation, check_rows};
 pub use conv2d::Conv;
 use epilogue::AddActivate;
 pub use linear::Linear;
-use values::{refuse, tensor, values, zeros};
+use values::{tensor, values, zeros};
 
-/// Whether there is a way back. The page that only looks is downloaded without it: what stands behind a [`learns`] that
-/// always fails is not linked.
+/// Whether there is a way back. The page that only looks is downloaded without it.
 const LEARNS: bool = cfg!(feature = "learn");
 
-/// Every way back begins here.
-///
-/// # Errors
-/// Where this build has none.
-fn learns() -> candle_core::Result<()> {
-    match LEARNS {
-        true => Ok(()),
-        false => Err(refuse("this build looks, and cannot learn: motion-net's feature `learn` is off")),
-    }
+fn cannot_learn() -> candle_core::Error {
+    values::refuse("this build looks, and cannot learn: motion-net's feature `learn` is off")
 }
 
 /// Whether a gradient is wanted of what becomes of this.
@@ -195,7 +197,7 @@ impl Backend for CpuBackend {
         if share == 0.0 {
             return Ok(x.clone());
         }
-        learns()?;
+        learns!();
         dropout::dropout(x, share, &self.dropout)
     }
 

@@ -1,4 +1,4 @@
-//! Values of Rust as the plain objects of the worker's messages (their list heads `web/worker.js`).
+//! Values of Rust as the plain objects of the worker's messages (their list is `web/messages.md`).
 
 use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array, Uint8ClampedArray};
 use motion_view::Picture;

@@ -10,7 +10,6 @@ use motion_kernels::{Gradient, Level, Limits, channels_last};
 
 use super::batch_norm::{BatchNorm, moments};
 use super::epilogue::{AddActivate, before, limits};
-use super::learns;
 use super::temporal_shift;
 use super::values::{filled, slice, tensor, values};
 use crate::Result;
@@ -147,11 +146,11 @@ impl Conv {
             None => (input.x.contiguous()?, input.shift),
         };
         if let Some(norm) = self.norm.as_ref().filter(|_| input.statistics == Statistics::Batch) {
-            learns()?;
+            learns!();
             return self.with_batch_statistics(geometry, &x, shift, residual, norm);
         }
         let Some(ready) = self.ready(&input) else {
-            learns()?;
+            learns!();
             return self.learn(geometry, &x, shift, residual);
         };
         let (x, residual) = (values(&x)?, residual.as_ref().map(values).transpose()?);
@@ -374,7 +373,7 @@ impl CustomOp3 for Convolution {
         y: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        learns()?;
+        learns!();
         let Geometry { size, shape } = self.geometry;
         let gradient = |grad| Gradient { level: Level::best(), shape, size, grad };
         let of_third = |values| third.track_op().then(|| tensor(values, third.dims())).transpose();

@@ -117,7 +117,7 @@ impl CustomOp2 for Correlation {
         scores: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        super::learns()?;
+        learns!();
         let grad = grad.contiguous()?;
         let (scores, grad) = (values(scores)?, values(&grad)?);
         let grad = |i: usize| if scores[i] > 0.0 { grad[i] } else { 0.0 };

@@ -110,7 +110,7 @@ impl CustomOp1 for Estimated {
     }
 
     fn bwd(&self, scores: &Tensor, _found: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        super::learns()?;
+        learns!();
         let grad = grad.contiguous()?;
         let (all, grad) = (values(scores)?, values(&grad)?);
         let mut out = zeros(all.len())?;

@@ -50,7 +50,7 @@ impl CustomOp1 for MaxPool {
 
     /// The gradient goes to the first largest value of each window, as in PyTorch.
     fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        super::learns()?;
+        learns!();
         let (_, h, w, c) = x.dims4()?;
         let (_, out_h, out_w, _) = y.dims4()?;
         let grad = grad.contiguous()?;

@@ -36,7 +36,7 @@ impl CustomOp1 for MiddleMean {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        super::learns()?;
+        learns!();
         let (_, middle, inner) = x.dims3()?;
         let grad = grad.contiguous()?;
         let grad = values(&grad)?;

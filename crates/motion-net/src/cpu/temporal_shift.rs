@@ -59,7 +59,7 @@ impl CustomOp1 for Shift {
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        super::learns()?;
+        learns!();
         let back = Self { frames: self.frames, back: !self.back };
         grad.contiguous()?.apply_op1_no_bwd(&back).map(Some)
     }

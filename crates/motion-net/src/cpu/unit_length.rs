@@ -67,7 +67,7 @@ impl CustomOp1 for UnitLength {
 
     /// (g - y <g, y>) / length.
     fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        super::learns()?;
+        learns!();
         let (_, _, _, c) = x.dims4()?;
         let grad = grad.contiguous()?;
         let (all_x, all_y, grad) = (values(x)?, values(y)?, values(&grad)?);

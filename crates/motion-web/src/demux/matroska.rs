@@ -242,7 +242,7 @@ fn track<R: Read + Seek>(found: &Walk, reader: &mut R) -> Result<Track> {
     }
     let headers = headers(&found.tracks)?;
     let kinds: Vec<_> =
-        headers.tracks().iter().map(|t| format!("{:?}", t.track_type()).to_lowercase()).collect();
+        headers.tracks().iter().map(|t| format!("{:?}", t.track_type()).to_ascii_lowercase()).collect();
     let video = headers.tracks().iter().find(|track| track.track_type() == TrackType::Video);
     let video = video.ok_or(Error::NoVideoTrack { container: CONTAINER, found: kinds.join(", ") })?;
     let number = video.track_number().get();

@@ -51,7 +51,7 @@ impl Session {
         }
         ms.extend([("network", times.network), ("draw", times.draw), ("total", total)]);
         let backend = on!(model, runner => runner.backend.name());
-        let said = format!("{} on the {} in {:.0} ms", model.name, backend.to_uppercase(), total);
+        let said = format!("{} on the {} in {:.0} ms", model.name, backend.to_ascii_uppercase(), total);
         let start = self.start.map_or(JsValue::UNDEFINED, |Start { load, tuning, first, later }| {
             let times = [("load", load), ("tuning", tuning), ("first", first), ("later", later)];
             object(times.map(|(name, ms)| (name, ms.into())))

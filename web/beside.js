@@ -43,8 +43,10 @@ export class Beside {
     const choice = $('beside').querySelector('[value=model]');
     choice.hidden = choice.disabled = !info;
     if (info) choice.textContent = `the other ${info.backbone}`;
-    if (info || $('beside').value === 'model') $('beside').value = info ? 'model' : '';
-    this.#question();
+    if (info || $('beside').value === 'model') {
+      $('beside').value = info ? 'model' : '';
+      this.#question();
+    }
     if (message) $('beside-text').textContent = message;
   }
 

@@ -669,7 +669,7 @@ test('where the worker cannot decode, the browser’s player is asked for frames
     const dot = () => ({ width: 1, height: 1, rgba: new Uint8ClampedArray(4) });
     onmessage = ({ data }) => {
       if (data.type === 'load-model') {
-        post('model', data.id, { info: { backbone: 'net', frames: 3, sampling: 'segment', input_size: 224, parameters: 1, labels: [], stages: [], default_stage: '', settings: { estimator: 'soft', sigma: 5, temperature: 0.01, patch: 15 }, text: '' } });
+        post('model', data.id, { info: { backbone: 'net', frames: 3, sampling: 'segment', input_size: 224, parameters: 1, multiply_adds: {}, labels: [], stages: [], default_stage: '', settings: { estimator: 'soft', sigma: 5, temperature: 0.01, patch: 15 }, text: '' } });
         post('done', data.id);
       }
       if (data.type === 'open') post('need-video-element', data.id, { reason: 'This browser does not decode it.' });

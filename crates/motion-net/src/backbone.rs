@@ -114,7 +114,6 @@ fn resnet<B: Backend>(
     bottleneck: bool,
 ) -> Result<Vec<Stage<B>>> {
     let base = (RESNET_BASE as f64 * config.width) as usize;
-    let shifted = config.backbone.has_shift();
     let stage_names = config.backbone.stages();
     let stem = dense(3, base, 7, Activation::Relu).stride(2);
     let stem = Block::ConvPool(ConvNorm::build(b, source, &names::resnet_stem(), stem)?);
@@ -122,6 +121,7 @@ fn resnet<B: Backend>(
     let mut input = base;
     for (i, count) in blocks.into_iter().enumerate() {
         let stage = i + 1;
+        let shifted = config.shifts(stage_names[stage]);
         let inner = base << i;
         let output = if bottleneck { inner * BOTTLENECK_EXPANSION } else { inner };
         let mut built = Vec::with_capacity(count);
@@ -177,7 +177,10 @@ fn mobilenet<B: Backend>(
             let hidden = input * expansion;
             let skip = if stride == 1 && input == output { Skip::Identity } else { Skip::None };
             let expands = expansion != 1 || config.expand_first_block;
-            let shifted = config.backbone.has_shift() && matches!(skip, Skip::Identity) && expansion != 1;
+            let stage = MOBILENET_STAGE_ENDS.iter().position(|end| index <= *end);
+            let shifted = stage.is_some_and(|stage| config.shifts(config.backbone.stages()[stage]))
+                && matches!(skip, Skip::Identity)
+                && expansion != 1;
             let mut specs = vec![
                 depthwise(hidden, 3, Activation::Relu6).stride(stride),
                 dense(hidden, output, 1, Activation::None),

@@ -78,6 +78,10 @@ pub struct Config {
     /// The first bottleneck of a MobileNetV2 has its 1x1 expansion too (supplement, Fig. 2).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expand_first_block: bool,
+    /// First stage whose blocks read the temporally shifted input; absent: all of a backbone with a shift, as published.
+    /// What lies before it sees each frame alone, so that maps of it are of single frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift_from: Option<String>,
     /// The motion modules; absent: the plain or TSM baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub motion: Option<MotionConfig>,
@@ -305,6 +309,12 @@ impl Config {
         serde_json::to_string_pretty(self).map_err(|error| config(error.to_string()))
     }
 
+    /// Whether a stage's blocks read the temporally shifted input.
+    pub fn shifts(&self, stage: &str) -> bool {
+        let at = |name: &str| self.backbone.stages().iter().position(|stage| *stage == name);
+        self.backbone.has_shift() && self.shift_from.as_deref().is_none_or(|from| at(from) <= at(stage))
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.id2label.len()
@@ -349,6 +359,15 @@ impl Config {
         if self.expand_first_block && !self.backbone.is_mobilenet() {
             return Err(config("expand_first_block is for MobileNetV2 only; remove it"));
         }
+        if let Some(from) = &self.shift_from {
+            if !self.backbone.has_shift() {
+                return Err(config("shift_from is for backbones with a temporal shift (tsm_...); remove it"));
+            }
+            let stages = self.backbone.stages();
+            if !stages.contains(&from.as_str()) {
+                return Err(config(format!("shift_from is {from:?}, expected one of {}", stages.join(", "))));
+            }
+        }
         let Some(motion) = &self.motion else { return Ok(()) };
         if self.frames < 2 {
             return Err(config("frames is 1, but motion needs at least 2; remove motion or raise frames"));
@@ -392,6 +411,15 @@ mod tests {
     }
 
     #[test]
+    fn a_shift_may_begin_late() {
+        let late = Config::from_json(&GOOD.replace(r#""frames": 8"#, r#""frames": 8, "shift_from": "res4""#))
+            .unwrap();
+        let shifted = late.backbone.stages().map(|stage| late.shifts(stage));
+        assert_eq!(shifted, [false, false, false, true, true]);
+        assert!(Config::from_json(GOOD).unwrap().shifts("res2"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (from, to, named) in [
             (r#""frames": 8"#, r#""framez": 8"#, "framez"),
@@ -405,6 +433,12 @@ mod tests {
             (r#"["res3"]"#, r#"["res3"], "temperature": 0.0"#, "motion.temperature"),
             (r#""1": "b""#, r#""2": "b""#, "id2label"),
             ("0.229", "0.0", "std"),
+            (
+                r#""frames": 8"#,
+                r#""frames": 8, "shift_from": "stage4""#,
+                "shift_from is \"stage4\", expected one of stem",
+            ),
+            ("tsm_resnet18\", ", "resnet18\", \"shift_from\": \"res4\", ", "backbones with a temporal shift"),
             ("resnet18", "resnet17", "resnet17"),
         ] {
             assert!(GOOD.contains(from), "{from}");

@@ -210,6 +210,18 @@ pub mod names {
         layer(format!("{path}.{}{net}", 3 * conv), format!("{path}.{}", 3 * conv + 1))
     }
 
+    /// What the weight of a bottleneck's expansion is called where its input is shifted, if this is one that is not; and the
+    /// other way round.
+    pub fn with_or_without_shift(name: &str) -> Option<String> {
+        let (path, tail) = name.split_once(".conv.0.")?;
+        let feature = path.strip_prefix("base_model.features.")?;
+        if !feature.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let tail = tail.strip_prefix("net.").map_or_else(|| format!("net.{tail}"), str::to_owned);
+        Some(format!("{path}.conv.0.{tail}"))
+    }
+
     /// Prefixes of a motion module's two parts, before their tail.
     const REDUCTION: &str = "base_model.chnl_reduction";
     const TRANSFORM: &str = "base_model.flow_refinement";
@@ -307,6 +319,19 @@ mod tests {
     fn one(name: &str, data: Vec<f32>) -> Weights {
         let tensor = HostTensor { shape: vec![data.len()], data };
         Weights::new(BTreeMap::from([(name.to_owned(), tensor)]))
+    }
+
+    #[test]
+    fn a_shifted_expansion_has_two_names() {
+        let (plain, shifted) =
+            ("base_model.features.3.conv.0.weight", "base_model.features.3.conv.0.net.weight");
+        assert_eq!(names::with_or_without_shift(plain).as_deref(), Some(shifted));
+        assert_eq!(names::with_or_without_shift(shifted).as_deref(), Some(plain));
+        for other in
+            ["base_model.features.3.conv.3.weight", "base_model.layer1.0.conv1.weight", "new_fc.weight"]
+        {
+            assert_eq!(names::with_or_without_shift(other), None, "{other}");
+        }
     }
 
     #[test]

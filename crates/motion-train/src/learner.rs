@@ -163,8 +163,10 @@ impl<B: Training> Run<B> {
                 "symmetries are known for the classes of `motionlens synth` only; turn them off".into(),
             ));
         }
-        if recipe.run_frames.is_some() && (recipe.freeze_until.is_none() || config.backbone.has_shift()) {
-            return Err(wrong("run_frames needs freeze_until and a backbone without temporal shift".into()));
+        if recipe.run_frames.is_some() && recipe.freeze_until.is_none() {
+            return Err(wrong(
+                "run_frames needs freeze_until: it takes runs of features that are computed once".into(),
+            ));
         }
         let mirror_labels = match &recipe.augment {
             Some(augment) if augment.flip => augment.mirror_labels(&labels).map_err(wrong)?,
@@ -534,7 +536,7 @@ impl<B: Training> Run<B> {
 /// The tensors of the model to start from, under the names that they have in a network of this configuration: a motion
 /// module alone is called otherwise than one of several.
 fn first_weights(folder: &Path, config: &Config) -> Result<Weights> {
-    let weights = evaluate::load_weights(folder)?;
+    let weights = with_and_without_shift(&evaluate::load_weights(folder)?);
     let first = evaluate::load_config(folder)?;
     let (Some(from), Some(to)) = (first.motion, &config.motion) else { return Ok(weights) };
     let tails = |stage: &String| {
@@ -546,6 +548,15 @@ fn first_weights(folder: &Path, config: &Config) -> Result<Weights> {
         (moved.unwrap_or_else(|| name.clone()), tensor.clone())
     });
     Ok(Weights::new(renamed.collect()))
+}
+
+/// MobileNetV2's expansions have another name where they read a shifted input: these weights under both.
+fn with_and_without_shift(weights: &Weights) -> Weights {
+    let tensors = weights.tensors();
+    let twins = tensors
+        .iter()
+        .filter_map(|(name, tensor)| Some((names::with_or_without_shift(name)?, tensor.clone())));
+    Weights::new(twins.chain(tensors.clone()).collect())
 }
 
 /// (height, width) of each motion module's map: read off a pass over a black clip.

@@ -93,7 +93,8 @@ pub struct Recipe {
     #[serde(default)]
     pub freeze_maps: bool,
     /// Frames of a random run of each clip that a training step sees; the whole clip where absent. Frames meet only
-    /// in the motion modules and in the consensus, so without a temporal shift a run of a clip is like a clip.
+    /// in the motion modules and in the consensus, so without a temporal shift a run of a clip is like a clip; with one,
+    /// like a shorter clip.
     #[serde(default)]
     pub run_frames: Option<usize>,
     /// Whether each step mirrors, turns upside down and reverses clips at random, with the labels that they have

@@ -228,6 +228,7 @@ impl Shapes<'_> {
             std: [0.229, 0.224, 0.225],
             sampling: Sampling::Segment,
             width,
+            shift_from: None,
             expand_first_block: self.shape("base_model.features.1.conv.6.weight").is_some(),
             motion,
             id2label: (0..self.classes()?).map(|class| (class, format!("class {class}"))).collect(),

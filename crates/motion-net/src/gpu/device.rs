@@ -170,7 +170,8 @@ impl Gpu {
             let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
             let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
             let wanted = name.to_ascii_lowercase();
-            let found = adapters.into_iter().find(|a| a.get_info().name.to_ascii_lowercase().contains(&wanted));
+            let found =
+                adapters.into_iter().find(|a| a.get_info().name.to_ascii_lowercase().contains(&wanted));
             return found
                 .ok_or_else(|| failed(format!("no adapter is called {name:?}; there are {names:?}")));
         }

@@ -54,7 +54,7 @@ const beside = new Beside({
 });
 const modelSheet = new ModelSheet();
 const timeline = new Timeline(changePart);
-const strip = new Strip((frame) => { hero.pause(); hero.show(frame); }, (chosen) => changeStage(chosen));
+const strip = new Strip((frame) => { hero.pause(); hero.show(frame); }, changeStage);
 const chart = new Chart((frame) => { hero.pause(); hero.show(frame); });
 const point = new Point({
   ask(question) {

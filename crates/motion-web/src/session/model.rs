@@ -16,7 +16,7 @@ use crate::schedule::{Part, Spread};
 use crate::{Error, Result};
 
 /// Most frames that the network looks at together: eight times those it is trained on, mostly.
-const MOST_FRAMES: f64 = 64.0;
+const MOST_TOGETHER: f64 = 64.0;
 
 /// A network, wherever it runs, and how it is asked for displacement.
 pub(super) struct Model {
@@ -84,7 +84,7 @@ impl Model {
         };
         let seconds = [number(message, "from")?.unwrap_or(from), number(message, "to")?.unwrap_or(to)];
         let frames = number(message, "frames")?.unwrap_or(self.frames as f64);
-        if frames.fract() != 0.0 || !(2.0..=MOST_FRAMES).contains(&frames) && frames != self.frames as f64 {
+        if frames.fract() != 0.0 || !(2.0..=MOST_TOGETHER).contains(&frames) && frames != self.frames as f64 {
             let expected = "a whole number from 2 to 64";
             return Err(Error::Message { what: "frames", found: frames.to_string(), expected });
         }
@@ -95,7 +95,7 @@ impl Model {
         Ok(Part { seconds, spread })
     }
 
-    pub(super) fn sampling(&self) -> Sampling {
+    fn sampling(&self) -> Sampling {
         match self.config().sampling {
             config::Sampling::Segment => Sampling::Segment,
             config::Sampling::Dense => Sampling::Dense,

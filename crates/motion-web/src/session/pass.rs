@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// The window that is to be run next, or all there is.
-    pub(super) fn begin_window(&mut self) -> Result<()> {
+    fn begin_window(&mut self) -> Result<()> {
         if let (Some(windows), Some(shot)) = (&self.windows, &mut self.shot) {
             let Some(window) = windows.current() else { return Ok(()) };
             shot.window = Some(window.frames.clone());
@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Where every frame is looked at: keeps what the window that is through gave, and begins the next one.
-    pub(super) async fn gather(&mut self) -> Result<()> {
+    async fn gather(&mut self) -> Result<()> {
         if self.windows.is_none() {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl Session {
     }
 
     /// Maps of every stage with a module, or else of the one that is shown first, and scores.
-    pub(super) async fn window_results(&mut self) -> Result<(Vec<(usize, StageMaps)>, Vec<f32>)> {
+    async fn window_results(&mut self) -> Result<(Vec<(usize, StageMaps)>, Vec<f32>)> {
         let net = &self.model()?.cpu.net;
         let first = net.stage_index(self.model()?.default_stage())?;
         let shown = |index: &usize| net.motion_module(*index).is_some() || *index == first;
@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Runs what is left up to stage `index`, and beyond the last one the classifier; every window, where there are some.
-    pub(super) async fn catch_up(&mut self, index: usize) -> Result<()> {
+    async fn catch_up(&mut self, index: usize) -> Result<()> {
         let last = if self.windows.is_some() { usize::MAX } else { index };
         while !self.upcoming().is_undefined()
             && self

@@ -35,7 +35,7 @@ impl Session {
 
 impl Session {
     /// Maps of every stage with a module, and of the one that is shown.
-    pub(super) async fn found(&mut self, shown: &str) -> Result<Found> {
+    async fn found(&mut self, shown: &str) -> Result<Found> {
         let model = self.model()?;
         let shown = model.cpu.net.stage_index(shown)?;
         let count = model.cpu.net.stage_names().count();
@@ -61,7 +61,7 @@ impl Session {
         })
     }
 
-    pub(super) fn shown(&self, logits: Vec<f32>, found: Found) -> Result<Shown<'_>> {
+    fn shown(&self, logits: Vec<f32>, found: Found) -> Result<Shown<'_>> {
         let (Some(model), Some(shot)) = (&self.model, &self.shot) else {
             return Err(Error::Order("Open a video first."));
         };
@@ -77,7 +77,7 @@ impl Session {
         })
     }
 
-    pub(super) async fn save_clip(&mut self) -> Result<JsValue> {
+    async fn save_clip(&mut self) -> Result<JsValue> {
         if self.windows.is_some() {
             return Err(Error::EveryFrame("A clip for motionlens forward"));
         }
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// The clip, its scores, and the maps of every stage with a module.
-    pub(super) async fn results(&self) -> Result<(HostTensor, Vec<f32>, Vec<(&'static str, Saved)>)> {
+    async fn results(&self) -> Result<(HostTensor, Vec<f32>, Vec<(&'static str, Saved)>)> {
         let model = self.model()?;
         let logits = on!(model, runner => runner.logits().await)?;
         let logits = logits.ok_or(Error::Order("The network has not run to its end."))?;

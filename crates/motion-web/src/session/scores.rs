@@ -78,7 +78,7 @@ impl Session {
 impl Session {
     /// Where every frame is looked at, how likely the likeliest actions are in each window: `[{from, to, probabilities}]`, in
     /// seconds.
-    pub(super) fn over_time(&self, mean: &[f32]) -> JsValue {
+    fn over_time(&self, mean: &[f32]) -> JsValue {
         let (Some(windows), Some(shot)) = (&self.windows, &self.shot) else { return JsValue::UNDEFINED };
         let listed = top(mean, TOP);
         let time = |frame: usize| shot.times.get(frame).copied().unwrap_or_default();

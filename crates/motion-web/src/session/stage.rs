@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// The same, what their colours mean, and their pictures.
-    pub(super) async fn drawn_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
+    async fn drawn_maps(&mut self, index: usize) -> Result<(StageMaps, Colours, Pictures)> {
         let found = self.answer(index, async |session| session.stage_maps_in_use(index, true).await).await?;
         let drawn =
             found.and_then(|(maps, drawn)| drawn.map(|(colours, pictures)| (maps, colours, pictures)));
@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Brings what a stage that has run compares to the host, where it is not there yet.
-    pub(super) async fn compare(&mut self, index: usize, window: usize) -> Result<()> {
+    async fn compare(&mut self, index: usize, window: usize) -> Result<()> {
         if self.compared.as_ref().is_none_or(|(known, _)| *known != [index, window]) {
             self.compared = Some(([index, window], self.stage_compared(index).await?));
         }
@@ -151,7 +151,7 @@ impl Session {
 
     /// Runs the window of a pair again as far as stage `index`, unless what is compared there is known; which window that
     /// is, and which pair of it.
-    pub(super) async fn window_of(&mut self, index: usize, pair: usize) -> Result<[usize; 2]> {
+    async fn window_of(&mut self, index: usize, pair: usize) -> Result<[usize; 2]> {
         let Some(windows) = &self.windows else { return Ok([0, pair]) };
         let Some((window, frames, local)) = windows.of_pair(pair) else { return Ok([0, pair]) };
         if self.compared.as_ref().is_none_or(|(known, _)| *known != [index, window]) {
@@ -168,12 +168,12 @@ impl Session {
     }
 
     /// What a stage that has run compares.
-    pub(super) async fn stage_compared(&mut self, index: usize) -> Result<Compared> {
+    async fn stage_compared(&mut self, index: usize) -> Result<Compared> {
         let found = self.answer(index, async |session| session.stage_compared_in_use(index).await).await?;
         found.ok_or(Error::Order("Open a video first."))
     }
 
-    pub(super) async fn stage_compared_in_use(&self, index: usize) -> Result<Option<Compared>> {
+    async fn stage_compared_in_use(&self, index: usize) -> Result<Option<Compared>> {
         let model = self.model()?;
         let Some(shot) = &self.shot else { return Ok(None) };
         let (estimation, preprocess) = (&model.estimation, model.preprocess());

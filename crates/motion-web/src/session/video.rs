@@ -21,17 +21,17 @@ const ASSUMED_RATE: f64 = 30.0;
 
 /// A video that is being taken apart.
 pub(super) struct Video {
-    pub(super) name: String,
-    pub(super) reader: BlobReader,
-    pub(super) track: Track,
-    pub(super) schedule: Schedule,
+    name: String,
+    reader: BlobReader,
+    track: Track,
+    schedule: Schedule,
     /// The upright size, and what the network sees of each sample.
-    pub(super) shot: Shot,
+    shot: Shot,
 }
 
 impl Video {
     /// The clip, once every frame of it has come.
-    pub(super) fn finish(mut self) -> Result<Shot> {
+    fn finish(mut self) -> Result<Shot> {
         let notes = std::mem::take(&mut self.track.notes).into_iter().chain(self.schedule.notes());
         self.shot.notes = notes.collect();
         self.shot.name = self.name;
@@ -273,7 +273,7 @@ impl Session {
 
 impl Session {
     /// A decoded frame as the network sees it.
-    pub(super) fn put_view(
+    fn put_view(
         &mut self,
         stamp: f64,
         [width, height]: [usize; 2],
@@ -296,11 +296,11 @@ impl Session {
         }
     }
 
-    pub(super) fn video(&self) -> Result<&Video> {
+    fn video(&self) -> Result<&Video> {
         self.video.as_ref().ok_or(Error::Order("Open a video first."))
     }
 
-    pub(super) fn video_mut(&mut self) -> Result<&mut Video> {
+    fn video_mut(&mut self) -> Result<&mut Video> {
         self.video.as_mut().ok_or(Error::Order("Open a video first."))
     }
 }

@@ -13,7 +13,7 @@ import { listen } from './keys.js';
 import { ModelSheet } from './model-sheet.js';
 import { keepForLater } from './offline.js';
 import { Point } from './point.js';
-import { download, film, picture } from './save.js';
+import { LATER, download, film, movingPicture, picture } from './save.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
 import { Timeline, isEvery } from './timeline.js';
@@ -316,7 +316,7 @@ engine.addEventListener('model', ({ detail: { id, info, notes = [] } }) => {
 engine.addEventListener('model', ({ detail: { files = [] } }) => {
   // Not a second time: by then whatever is fetched is kept.
   const clips = demos.then((all) => all.map(({ url }) => new URL(url, document.baseURI).href));
-  clips.then((urls) => keepForLater([...files, ...urls])).then((kept) => { $('offline').hidden = !kept; }, () => {});
+  clips.then((urls) => keepForLater([...files, ...urls, ...LATER])).then((kept) => { $('offline').hidden = !kept; }, () => {});
 }, { once: true });
 
 engine.addEventListener('progress', ({ detail: { id, text } }) => {
@@ -384,7 +384,7 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
 // What is shown, as a file: drawn here, or written by the worker, which has the numbers.
 async function save(what) {
   $('save-note').textContent = '';
-  if (!['png', 'webm'].includes(what)) {
+  if (!['png', 'webm', 'gif'].includes(what)) {
     if (shown !== live) openAgain();
     saving = engine.request({ type: 'save', what, stage });
     return;
@@ -394,8 +394,8 @@ async function save(what) {
   const file = name.replace(/\.\w+$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '-');
   try {
     if (what === 'png') return download(await picture(view), `${file}.png`);
-    const { blob, extension } = await film(view, (frame, length) => {
-      $('save-note').textContent = `Recording, pair ${frame + 1} of ${length}`;
+    const { blob, extension } = await (what === 'gif' ? movingPicture : film)(view, (frame, length) => {
+      $('save-note').textContent = `${what === 'gif' ? 'Drawing' : 'Recording'}, pair ${frame + 1} of ${length}`;
     });
     $('save-note').textContent = '';
     download(blob, `${file}.${extension}`);

@@ -1,7 +1,7 @@
-// A view as a picture, a clip as a film. In: what is shown. Out: PNG and WebM, with a legend that stands for itself.
+// A view as a picture, a clip as a film. In: what is shown. Out: PNG, WebM and GIF, with a legend that stands for itself.
 
 import { apart, besideName } from './beside.js';
-import { estimatorName, paint, percent, seconds, speedOf, wait } from './dom.js';
+import { estimatorName, paint, percent, script, seconds, speedOf, wait } from './dom.js';
 import { stays } from './hero.js';
 import { overlay } from './overlay.js';
 
@@ -10,6 +10,10 @@ const SIDE = 300;   // width of the legend
 const GAP = 20;
 const FONT = 'system-ui, sans-serif';
 const RATE = 4_000_000; // bits per second of a film
+const LEAST_DELAY = 2;  // hundredths of a second; GIF counts in them, and viewers do not respect less than two
+
+// What is taken only when a GIF is made, and wanted without a network as well.
+export const LATER = ['gif.js', 'vendor/gifenc.js'].map((file) => new URL(file, document.baseURI).href);
 
 // view: {name, clip, maps, beside, wipe, scores, frame, look, opacity, wheel}; beside: what the maps are compared with, right of
 // the wipe (0 to 1). Returns the canvas.
@@ -107,7 +111,7 @@ export async function picture(view) {
 export async function film(view, onFrame) {
   const mimeType = ['video/webm;codecs=vp9', 'video/webm;codecs=vp8', 'video/webm', 'video/mp4']
     .find((type) => globalThis.MediaRecorder?.isTypeSupported(type));
-  if (!mimeType) throw new Error('This browser cannot record a film. Save the picture, or use motionlens maps --format gif.');
+  if (!mimeType) throw new Error('This browser cannot record a film. Save a GIF instead.');
   const canvas = draw(document.createElement('canvas'), { ...view, frame: 0 });
   const recorder = new MediaRecorder(canvas.captureStream(), { mimeType, videoBitsPerSecond: RATE });
   const parts = [];
@@ -128,6 +132,37 @@ export async function film(view, onFrame) {
   await stopped;
   const type = mimeType.split(';')[0];
   return { blob: new Blob(parts, { type }), extension: type.split('/')[1] };
+}
+
+// Every pair of the clip once, over and over: each for as long as it took, to a hundredth of a second. Roundings do not add up.
+export async function movingPicture(view, onFrame) {
+  const canvas = document.createElement('canvas');
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const worker = new Worker(script('gif.js'), { type: 'module' });
+  const ask = (message, transfer = []) => new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data));
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error(`The GIF could not be made${event.message ? `: ${event.message}` : ''}.`));
+    };
+    worker.postMessage(message, transfer);
+  });
+  try {
+    const { length } = view.maps.displacement;
+    const ends = [0];
+    for (let frame = 0; frame < length; frame++) ends.push(ends[frame] + stays(view.clip.times, frame) / 10);
+    for (let frame = 0; frame < length; frame++) {
+      onFrame(frame, length);
+      draw(canvas, { ...view, frame });
+      const picture = context.getImageData(0, 0, canvas.width, canvas.height);
+      const hundredths = Math.max(LEAST_DELAY, Math.round(ends[frame + 1]) - Math.round(ends[frame]));
+      await ask({ picture, delay: 10 * hundredths }, [picture.data.buffer]);
+    }
+    const { bytes } = await ask({ end: true });
+    return { blob: new Blob([bytes], { type: 'image/gif' }), extension: 'gif' };
+  } finally {
+    worker.terminate();
+  }
 }
 
 export function download(blob, name) {

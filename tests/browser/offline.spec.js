@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { demo, expect, state, test, visit } from './support.js';
+import { demo, expect, save, state, test, visit } from './support.js';
 import { xtask } from './xtask.js';
 
 test.use({ serviceWorkers: 'allow' });
@@ -26,6 +26,7 @@ test('after one visit nothing needs the server', async ({ page }) => {
     await state(page, 'result');
     await expect(page.locator('#clip-name')).toHaveText(demo.title);
     await expect(page.locator('#scores li')).not.toHaveCount(0);
+    expect(await save(page, 'GIF')).toMatch(/\.gif$/);
   }
 });
 

@@ -546,6 +546,23 @@ test('a view is saved as a picture, a clip as a film of its own length', async (
   expect(Math.max(...times) - Math.min(...times)).toBeLessThan(3);
 });
 
+test('a clip is saved as a GIF with the times of its frames', async ({ page }) => {
+  await visitWithoutNetwork(page);
+  await choose(page, made('plain.mp4'));
+  await state(page, 'result');
+  const gif = await save(page, 'GIF');
+  const told = execFileSync('ffprobe', ['-v', 'error', '-show_entries', 'stream=codec_name,width,height:packet=duration_time', '-of', 'json', gif]);
+  const { streams: [{ codec_name, width, height }], packets } = JSON.parse(told);
+  expect([codec_name, width, height]).toEqual(['gif', Math.round((560 * 537.6) / 403.2) + 300, 560]);
+  expect(packets.map(({ duration_time }) => Number(duration_time))).toEqual(Array(7).fill(0.25));
+  await expect(page.locator('#save-note')).toBeEmpty();
+  // What it shows is the picture: the same pair, as far as 256 colours go.
+  const pixels = (file) => execFileSync('ffmpeg', ['-v', 'error', '-i', file, '-frames:v', '1', '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-'], { maxBuffer: 1e8 });
+  const [moving, still] = [pixels(gif), pixels(await save(page, 'Picture'))];
+  expect(moving.length).toBe(still.length);
+  expect(moving.reduce((sum, value, i) => sum + Math.abs(value - still[i]), 0) / still.length).toBeLessThan(4);
+});
+
 test('the address shows again what is shown', async ({ page }) => {
   await visitWithoutNetwork(page);
   await page.selectOption('#demo-select', { label: demo.title });

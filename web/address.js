@@ -20,6 +20,13 @@ export function remember(state, now = false) {
   else timer = setTimeout(write, DELAY);
 }
 
+// Which of the site's models is looked through, as ?model=PATH.
+export function rememberModel(path) {
+  const query = new URLSearchParams(location.search);
+  query.set('model', path);
+  history.replaceState(null, '', `${location.pathname}?${query.toString().replaceAll('%2F', '/')}${location.hash}`);
+}
+
 // A number of the link, if it is one and lies within.
 export function within(text, low, high) {
   const value = Number(text);

@@ -1,7 +1,7 @@
 // The page: buttons and drops go in as requests to the worker, its answers come out as text and pictures.
 // There is no mathematics here; the worker (worker.js, crates/motion-web) owns the network and all drawing of maps.
 
-import { linked, remember, within } from './address.js';
+import { linked, remember, rememberModel, within } from './address.js';
 import { Beside, besideName } from './beside.js';
 import { Camera } from './camera.js';
 import { Chart } from './chart.js';
@@ -605,6 +605,12 @@ choose($('model-files'), openFiles);
 choose($('other-files'), loadOther);
 for (const id of ['open-video', 'open-video-large']) $(id).addEventListener('click', () => $('video-file').click());
 $('open-model').addEventListener('click', () => $('model-files').click());
+$('models-here').addEventListener('click', ({ target: { value: path } }) => {
+  if (!path) return;
+  $('model-sheet').close();
+  rememberModel(path);
+  loadModel({ url: new URL(`${path}/`, document.baseURI).href });
+});
 $('retry').addEventListener('click', () => $(model ? 'video-file' : 'model-files').click());
 $('back').addEventListener('click', () => {
   failure = '';

@@ -50,6 +50,24 @@ async function expectTheSame(page, estimator, model = MODEL) {
   shown.forEach((share, i) => expect(Math.abs(share - probabilities[i])).toBeLessThan(0.006));
 }
 
+// Its frames meet before the classifier: numbers of a network with a temporal shift that begins late.
+test('the other model that comes with the page gives the numbers of motionlens forward', async ({ page }) => {
+  await visit(page);
+  await choose(page, demoFile);
+  await state(page, 'result');
+  const before = await scores(page);
+  await page.locator('#model-sheet-open').click();
+  await page.getByRole('button', { name: '26 kinds' }).click();
+  await expect(page.locator('#model-name')).toHaveText('tsm_mobilenet_v2');
+  await expect.poll(() => scores(page)).not.toEqual(before);
+  await state(page, 'result');
+  await expect(page).toHaveURL(/\?model=models\/actions/);
+  await expectTheSame(page, 'kernel', join(MODEL, '../actions'));
+  await page.goto('about:blank');
+  await page.goBack(); // the address alone says which model
+  await expect(page.locator('#model-name')).toHaveText('tsm_mobilenet_v2');
+});
+
 for (const [cores, name] of BUILDS) {
   test.describe.serial(`a demo clip with ${name}`, () => {
     test.skip(cores > 1 && Boolean(NO_THREADS), NO_THREADS);

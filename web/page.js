@@ -275,7 +275,7 @@ on('done', (_, result) => {
   showScores(result);
   if (type === 'live') $('run-facts').textContent = `${side.processor(scores)} · ${(1000 / (performance.now() - began)).toFixed(1)} clips a second`;
   const [best] = result.scores.top;
-  if (type === 'stage') say(`Maps of ${stage}.`);
+  if (type === 'stage') say(`Maps of ${Object.keys(maps).join(', ')}.`);
   else if (type !== 'live') say(`${result.name}: ${best.label}, ${percent(best.probability)}.`);
   changeStage(stage);
   fillStages();

@@ -245,6 +245,7 @@ test('the maps of all stages stand below each other', async ({ page }) => {
   await expect(rows).toHaveText(['frames', 'stage2', 'stage3', 'stage4', 'stage5']);
   await expect(page.locator('#strip td canvas')).toHaveCount(8 + 4 * 7);
   await expect(page.locator('#strip td.waiting')).toHaveCount(0);
+  await expect(page.locator('#status'), 'whose maps came last').toHaveText('Maps of stage5.');
   // Each in its own measure; a click leads to the frame and the stage.
   const widths = await page.locator('#strip td:nth-child(2) canvas').evaluateAll((all) => all.map(({ width }) => width));
   expect(widths).toEqual([224, 56, 28, 14, 7]);

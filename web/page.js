@@ -489,13 +489,20 @@ function showMaps(maps) {
   side.chooseStage(maps.stage);
   beside.setMaps(maps);
   if (link.point) point.choose(link.point);
+  if (shown.scores) showNotes(shown);
+}
+
+// What weakens the result, beside it.
+function showNotes({ clip, scores, fails = '' }) {
+  const shifted = model.stages.find(({ name }) => name === stage)?.shifts;
+  side.showNotes([...(fails ? [fails] : []), ...unmet, ...assumed, ...scores.notes, ...clip.notes, ...(shifted ? [SHIFT_NOTE] : [])]);
 }
 
 function showScores({ clip, scores, fails = '' }) {
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.showBackend(scores);
-  side.showNotes([...(fails ? [fails] : []), ...unmet, ...assumed, ...scores.notes, ...clip.notes, ...(model.backbone.startsWith('tsm') ? [SHIFT_NOTE] : [])]);
+  showNotes({ clip, scores, fails });
   side.chooseEstimator(scores.settings.estimator);
   point.setSettings(scores.settings);
   beside.setSettings(scores.settings);

@@ -50,7 +50,7 @@ function scores(id, ran) {
 const answers = {
   'load-model': ({ id }) => send('model', id, {
     info: { backbone: 'tsm_mobilenet_v2', frames: 8, sampling: 'segment', input_size: 224, classes: 5, parameters: 2e6, multiply_adds: { stem: 2e8, stage3: 1.5e9, classifier: 3e5 }, labels: LABELS,
-      stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
+      stages: STAGES.map((stage) => ({ name: stage, trained: stage === 'stage3', shifts: stage !== 'stage2' })), default_stage: 'stage3', settings, text: 'MSNet, 5 classes.' },
   }),
   open({ id, name: opened, from = 0.13, to = 1.88, sampling = '', frames = 8 }) {
     name = opened;

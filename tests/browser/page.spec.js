@@ -606,6 +606,9 @@ test('what weakens a result stands beside it', async ({ page }) => {
   await choose(page, made('notes.mp4'));
   await expect(page.locator('#notes')).toContainText('2 frames were damaged');
   await expect(page.locator('#notes')).toContainText('the first and the last map are weaker');
+  await page.locator('#stages input[value=stage2]').check(); // before any frames meet
+  await expect(page.locator('#notes')).not.toContainText('weaker');
+  await expect(page.locator('#notes')).toContainText('2 frames were damaged');
   await expect(page.getByText('approximate frames')).toBeHidden();
   await choose(page, made('approximate.mp4'));
   await expect(page.getByText('approximate frames')).toBeVisible();

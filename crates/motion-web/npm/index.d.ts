@@ -51,7 +51,8 @@ export interface Network {
     classes: number;
     parameters: number;
     labels: string[];
-    stages: { name: string; trained: boolean }[];
+    /** shifts: frames meet in this stage (temporal shift), so the first and the last map of a clip are weaker. */
+    stages: { name: string; trained: boolean; shifts: boolean }[];
     settings: Required<Settings>;
   };
   /** Takes at least two frames of one size, in their order; of more than a clip has, one from the middle of each part. */

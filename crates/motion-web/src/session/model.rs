@@ -121,11 +121,10 @@ impl Model {
             .filter(|(index, _)| self.cpu.net.motion_module(*index).is_some())
             .map(|(_, name)| name)
             .collect();
-        let stages = self
-            .cpu
-            .net
-            .stage_names()
-            .map(|name| object([("name", name.into()), ("trained", trained.contains(&name).into())]));
+        let stages = self.cpu.net.stage_names().map(|name| {
+            let (trained, shifts) = (trained.contains(&name), config.shifts(name));
+            object([("name", name.into()), ("trained", trained.into()), ("shifts", shifts.into())])
+        });
         let modules = match trained.len() {
             0 => "without a motion module".to_owned(),
             1 => format!("with a motion module after {}", trained[0]),

@@ -13,7 +13,7 @@ import { listen } from './keys.js';
 import { ModelSheet } from './model-sheet.js';
 import { keepForLater } from './offline.js';
 import { Point } from './point.js';
-import { LATER, download, film, movingPicture, picture } from './save.js';
+import { LATER, download, drawn } from './save.js';
 import * as side from './side.js';
 import { Strip } from './strip.js';
 import { Timeline, isEvery } from './timeline.js';
@@ -384,7 +384,7 @@ engine.addEventListener('error', ({ detail: { id, message } }) => {
 // What is shown, as a file: drawn here, or written by the worker, which has the numbers.
 async function save(what) {
   $('save-note').textContent = '';
-  if (!['png', 'webm', 'gif'].includes(what)) {
+  if (!drawn[what]) {
     if (shown !== live) openAgain();
     saving = engine.request({ type: 'save', what, stage });
     return;
@@ -393,10 +393,7 @@ async function save(what) {
   const view = { name, clip, maps: visibleMaps(shown), beside: compared, wipe: $('wipe').value / 100, scores, frame: hero.frame, look: hero.look, opacity: $('opacity').value / 100, wheel: $('wheel') };
   const file = name.replace(/\.\w+$/, '').replace(/[^\p{L}\p{N}._-]+/gu, '-');
   try {
-    if (what === 'png') return download(await picture(view), `${file}.png`);
-    const { blob, extension } = await (what === 'gif' ? movingPicture : film)(view, (frame, length) => {
-      $('save-note').textContent = `${what === 'gif' ? 'Drawing' : 'Recording'}, pair ${frame + 1} of ${length}`;
-    });
+    const { blob, extension } = await drawn[what](view, (text) => { $('save-note').textContent = text; });
     $('save-note').textContent = '';
     download(blob, `${file}.${extension}`);
   } catch (error) {
@@ -498,11 +495,12 @@ function showNotes({ clip, scores, fails = '' }) {
   side.showNotes([...(fails ? [fails] : []), ...unmet, ...assumed, ...scores.notes, ...clip.notes, ...(shifted ? [SHIFT_NOTE] : [])]);
 }
 
-function showScores({ clip, scores, fails = '' }) {
+function showScores(result) {
+  const { clip, scores } = result;
   side.showScores(scores);
   side.showFacts(clip, scores);
   side.showBackend(scores);
-  showNotes({ clip, scores, fails });
+  showNotes(result);
   side.chooseEstimator(scores.settings.estimator);
   point.setSettings(scores.settings);
   beside.setSettings(scores.settings);

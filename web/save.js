@@ -102,13 +102,14 @@ export function draw(canvas, { name, clip, maps, beside, wipe, scores, frame, lo
   return canvas;
 }
 
-export async function picture(view) {
+async function picture(view) {
   const canvas = draw(document.createElement('canvas'), view);
-  return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  return { blob, extension: 'png' };
 }
 
 // Every pair of the clip once, as long as it took. It is recorded while it plays.
-export async function film(view, onFrame) {
+async function film(view, tell) {
   const mimeType = ['video/webm;codecs=vp9', 'video/webm;codecs=vp8', 'video/webm', 'video/mp4']
     .find((type) => globalThis.MediaRecorder?.isTypeSupported(type));
   if (!mimeType) throw new Error('This browser cannot record a film. Save a GIF instead.');
@@ -123,7 +124,7 @@ export async function film(view, onFrame) {
   recorder.start();
   const { length } = view.maps.displacement;
   for (let frame = 0; frame < length; frame++) {
-    onFrame(frame, length);
+    tell(`Recording, pair ${frame + 1} of ${length}`);
     draw(canvas, { ...view, frame });
     await wait(stays(view.clip.times, frame));
   }
@@ -135,7 +136,7 @@ export async function film(view, onFrame) {
 }
 
 // Every pair of the clip once, over and over: each for as long as it took, to a hundredth of a second. Roundings do not add up.
-export async function movingPicture(view, onFrame) {
+async function movingPicture(view, tell) {
   const canvas = document.createElement('canvas');
   const context = canvas.getContext('2d', { willReadFrequently: true });
   const worker = new Worker(script('gif.js'), { type: 'module' });
@@ -149,13 +150,12 @@ export async function movingPicture(view, onFrame) {
   });
   try {
     const { length } = view.maps.displacement;
-    const ends = [0];
-    for (let frame = 0; frame < length; frame++) ends.push(ends[frame] + stays(view.clip.times, frame) / 10);
+    const at = view.clip.times.map((time) => Math.round(100 * time)); // as the program does it
     for (let frame = 0; frame < length; frame++) {
-      onFrame(frame, length);
+      tell(`Drawing, pair ${frame + 1} of ${length}`);
       draw(canvas, { ...view, frame });
       const picture = context.getImageData(0, 0, canvas.width, canvas.height);
-      const hundredths = Math.max(LEAST_DELAY, Math.round(ends[frame + 1]) - Math.round(ends[frame]));
+      const hundredths = Math.max(LEAST_DELAY, at[frame + 1] - at[frame]);
       await ask({ picture, delay: 10 * hundredths }, [picture.data.buffer]);
     }
     const { bytes } = await ask({ end: true });
@@ -164,6 +164,9 @@ export async function movingPicture(view, onFrame) {
     worker.terminate();
   }
 }
+
+// By kind of file, (view, tell) → {blob, extension}; tell(text): how far it is.
+export const drawn = { png: picture, webm: film, gif: movingPicture };
 
 export function download(blob, name) {
   const url = URL.createObjectURL(blob);

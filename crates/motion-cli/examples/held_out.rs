@@ -2,7 +2,7 @@
 //! each of 40 rendered clips its frame of fastest motion, the true displacement, the one that the model finds, its
 //! confidence, and what it takes the clip for.
 //!
-//! Run: `cargo run --release --example held_out -- web/models/default docs/held-out.jpg`
+//! Run: `cargo run --release --example held_out -- web/models/actions docs/held-out.jpg`
 
 use std::error::Error;
 use std::path::Path;

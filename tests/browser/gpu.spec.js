@@ -165,7 +165,7 @@ test('where the browser itself has no graphics WebGPU computes, and the processo
 });
 
 test('kernels are measured once for a card, and again where the browser stores nothing', async ({ page }) => {
-  test.slow(); // four visits
+  test.slow(); // three visits
   const started = page.locator('#facts div', { hasText: 'start' });
   const visitAgain = async (measures) => {
     await visitSmall(page, '?backend=gpu');
@@ -178,8 +178,6 @@ test('kernels are measured once for a card, and again where the browser stores n
   await prepare(page, watchGpu);
   await visitAgain(true);
   await visitAgain(false);
-  await prepare(page, `${watchGpu} Object.defineProperty(self, 'caches', { value: undefined });`);
-  await visitAgain(true);
   await prepare(page, `${watchGpu} Cache.prototype.put = async () => { throw new DOMException('', 'QuotaExceededError'); };
     Cache.prototype.match = async () => { throw new Error('not today'); };`);
   await visitAgain(true);
@@ -273,13 +271,11 @@ test('where the device is destroyed between two frames of the video the CPU take
   await expectTheCpusNumbers(page, folder);
 });
 
-// One of each backbone: all of them run on WebGPU in tests/golden.rs, by the same code, on a faster stand-in.
+// One of each kind of block, with a shift: all networks run on WebGPU in tests/golden.rs, by the same code, on a faster stand-in.
 test('golden networks on WebGPU equal PyTorch’s', async ({ page }) => {
   test.setTimeout(10 * 60_000); // their kernels are compiled by SwiftShader
-  const backbone = ({ config }) => JSON.parse(config).backbone;
   const all = networks();
-  const cases = all.filter((one) => all.find((other) => backbone(other) === backbone(one)) === one);
-  expect(cases.map(backbone).sort()).toEqual(['resnet18', 'tsm_mobilenet_v2', 'tsm_resnet18', 'tsm_resnet50']);
+  const cases = ['tsm_resnet18', 'tsm_mobilenet_v2'].map((name) => all.find(({ config }) => JSON.parse(config).backbone === name));
   const found = await logitsOf(page, cases, { folder: 'pkg', threads: 1, gpu: true });
   for (const [i, { name, expected }] of cases.entries()) {
     const difference = Math.max(...expected.map((value, k) => Math.abs(value - found[i][k])));

@@ -5,6 +5,7 @@ import { xtask } from './xtask.js';
 
 export default defineConfig({
   testDir: '.',
+  testIgnore: process.env.VIEWS ? [] : ['views.spec.js'], // pictures for eyes, on demand
   outputDir: 'results/files',
   workers: 1, // the network takes all cores there are
   retries: 0,

@@ -6,6 +6,7 @@ import { paint } from './dom.js';
 const SIDE = 896;        // of the arrows' canvas, in pixels
 const ACROSS = 14;       // arrows at most: each stands for the cell in the middle of those around it
 const LEAST_CELLS = 0.5; // what goes less far lies still
+const COVERS = 0.25;     // of full colour's speed: from there on colours cover the frame, slower ones let it through
 
 // What became of the place (x, y) of a pair: displacement in cells, and confidence, as the map has them.
 export function match({ grid, legend, numbers }, pair, { x, y }) {
@@ -30,9 +31,18 @@ export function overlay(canvas, maps, frame, { kind, floor, sure }) {
     paint(canvas, maps[kind === 'colours' ? 'displacement' : kind][frame]);
     if (kind === 'difference') return true;
     const context = canvas.getContext('2d');
+    const covers = COVERS * maps.legend.speeds[frame].cells;
+    context.globalCompositeOperation = 'destination-out';
     for (let y = 0; y < canvas.height; y++) {
-      for (let x = 0; x < canvas.width; x++) if (!place(y, x).shown) context.clearRect(x, y, 1, 1);
+      for (let x = 0; x < canvas.width; x++) {
+        const { dx, dy, shown } = place(y, x);
+        const opaque = kind === 'colours' ? Math.min(Math.hypot(dx, dy) / covers, 1) || 0 : 1;
+        context.globalAlpha = shown ? 1 - opaque : 1;
+        context.fillRect(x, y, 1, 1);
+      }
     }
+    context.globalAlpha = 1;
+    context.globalCompositeOperation = 'source-over';
   }
   return true;
 }

@@ -519,8 +519,16 @@ test('what hardly moves, or is unsure, can be left out', async ({ page }) => {
     const at = (x, y) => copy.getImageData(4 * x, 4 * y, 1, 1).data[3] > 0;
     return [at(0.25, 0.25), at(0.75, 0.25), at(0.25, 0.75), at(0.75, 0.75)];
   });
+  const view = page.getByLabel('What lies over the frame');
+  expect(await drawn(), 'what lies still lets the frame through').toEqual([true, false, true, false]);
+  await view.selectOption('confidence');
   expect(await drawn()).toEqual([true, true, true, true]);
   await page.getByText('Show only').click();
+  await page.getByLabel('Least move shown').fill('1');
+  expect(await drawn()).toEqual([true, false, true, false]);
+  await view.selectOption('colours');
+  await page.getByLabel('Least move shown').fill('2.5');
+  expect(await drawn()).toEqual([false, false, false, false]);
   await page.getByLabel('Least move shown').fill('1');
   expect(await drawn()).toEqual([true, false, true, false]);
   await page.getByLabel('Least confidence shown').fill('0.5');

@@ -16,6 +16,7 @@ test.use({ launchOptions: { ...config.use.launchOptions, args: [...QUIET, ...cam
 const result = async (page, clip = demos[1]) => {
   await page.selectOption('#demo-select', { label: clip.title });
   await state(page, 'result');
+  await page.locator('#scrubber').fill('4'); // where something is going on
 };
 const over = (what) => async (page) => {
   await result(page);
@@ -76,7 +77,7 @@ const VIEWS = {
   'only what moves': [async (page) => {
     await result(page);
     await page.locator('#only').evaluate((details) => { details.open = true; });
-    await page.locator('#floor').fill('1');
+    await page.locator('#floor').fill('2');
   }],
   'details and saving': [async (page) => {
     await result(page);

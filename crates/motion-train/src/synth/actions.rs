@@ -57,7 +57,7 @@ impl Director {
         let radius = self.ratio(16.0, 52.0);
         let mut progress = self.progress();
         let by_hand = self.chance(0.62);
-        let crossing = !by_hand && self.chance(0.5);
+        let crossing = !by_hand && self.chance(0.6);
         let side = if pushed && self.chance(0.6) {
             // Behind what it pushes.
             let [x, y] = self.slanted([-toward[0], -toward[1]]);
@@ -88,7 +88,7 @@ impl Director {
         self.centred(&mut motion, [52.0, 34.0]);
         let actor = Actor { motion, radius };
         let depth = self.range(1.0, 1.2);
-        if crossing && self.chance(0.45) {
+        if crossing && self.chance(0.55) {
             let steps = self.range(4.0, 11.0);
             let radius = self.ratio(26.0, 72.0);
             self.walker(Actor { radius, ..actor }, depth, steps);
@@ -112,6 +112,7 @@ impl Director {
         let visit = if by_hand { self.visit(side, &mut progress) } else { Visit::STAYS };
         let drift = self.any_direction();
         let way = self.range(0.0, 26.0);
+        let ratio = ratio.powf(Self::fits(&progress));
         let radius = largest / ratio;
         let (angle, turn) = self.attitude();
         let mut motion = Motion {
@@ -154,8 +155,8 @@ impl Director {
 
     pub(super) fn dolly(&mut self, closer: bool) {
         let ratio = self.range(1.35, 2.4);
-        self.camera.zoom = ratio.ln() * if closer { 1.0 } else { -1.0 };
         self.camera.progress = self.progress();
+        self.camera.zoom = ratio.ln() * Self::fits(&self.camera.progress) * if closer { 1.0 } else { -1.0 };
         self.camera.focus = [CENTRE[0] + self.range(-30.0, 30.0), CENTRE[1] + self.range(-22.0, 22.0)];
         self.hand_held();
     }
@@ -467,7 +468,7 @@ impl Director {
         let axis = if self.chance(0.7) { self.slanted([1.0, 0.0]) } else { self.any_direction() };
         let growth = self.range(0.45, 1.0);
         let mut progress = self.progress();
-        if self.chance(0.25) {
+        if self.chance(0.25) && Self::fits(&progress) == 1.0 {
             progress.pace = Pace::Again { times: if self.chance(0.5) { 1.5 } else { 2.5 } };
         }
         let thinner = self.range(0.15, 0.5) * growth;
@@ -486,7 +487,7 @@ impl Director {
         let axis = if self.chance(0.6) { self.slanted([1.0, 0.0]) } else { self.any_direction() };
         let growth = -self.range(0.35, 0.85);
         let mut progress = self.progress();
-        if self.chance(0.6) {
+        if self.chance(0.6) && Self::fits(&progress) == 1.0 {
             progress.pace = Pace::Again { times: [1.0, 1.5, 2.0, 3.0][self.rng.random_range(0..4)] };
         }
         let form = Form { growth: [self.range(0.05, 0.35) * -growth, growth], ..Form::RIGID };

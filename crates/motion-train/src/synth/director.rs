@@ -275,17 +275,30 @@ impl Director {
 
     // ---- Courses ---------------------------------------------------------------------------------
 
-    /// When a movement happens: most fill the clip, some begin late or end early.
+    /// When a movement happens: most fill the clip, some begin late or end early, and some are over in two or three frames
+    /// of a clip that is still before and after, as where somebody walks into a picture.
     pub(super) fn progress(&mut self) -> Progress {
-        let start = if self.chance(0.35) { self.range(0.0, 0.4) } else { self.range(-0.2, 0.04) };
-        let end = if self.chance(0.35) { self.range(0.62, 1.0) } else { self.range(0.96, 1.2) };
+        let (start, end) = if self.chance(0.2) {
+            let lasts = self.range(0.2, 0.42);
+            let start = self.range(0.0, 0.98 - lasts);
+            (start, start + lasts)
+        } else {
+            let start = if self.chance(0.35) { self.range(0.0, 0.4) } else { self.range(-0.2, 0.04) };
+            let end = if self.chance(0.35) { self.range(0.62, 1.0) } else { self.range(0.96, 1.2) };
+            (start, end.max(start + 0.35))
+        };
         let pace = match self.rng.random_range(0..8) {
             0..3 => Pace::Even,
             3..6 => Pace::Smooth,
             6 => Pace::Power(self.range(1.2, 1.8)),
             _ => Pace::Slowing(self.range(1.2, 1.8)),
         };
-        Progress { start, end: end.max(start + 0.35), pace }
+        Progress { start, end, pace }
+    }
+
+    /// How much of a change in size fits into a movement: all of it, or in a brief one as much as frames can be matched through.
+    pub(super) fn fits(progress: &Progress) -> f32 {
+        ((progress.end - progress.start) / 0.6).min(1.0)
     }
 
     /// Length in pixels of a way at `speed` pixels a pair, at least `least` of it within the clip.

@@ -56,15 +56,20 @@ export class Point {
     if (Number.isInteger(x) && Number.isInteger(y) && x >= 0 && y >= 0 && x < width && y < height) this.#choose({ x, y });
   }
 
-  // Where this frame moves most, and surely.
+  // Where this frame moves most, surely, and as what is beside it does.
   chooseFastest() {
     const { grid: { width, height } } = this.#maps;
-    const sure = (x, y) => {
-      const values = this.#values({ x, y });
-      return values ? Math.hypot(values.dx, values.dy) * values.confidence : 0;
+    const sure = ({ x, y }) => {
+      const at = this.#values({ x, y });
+      if (!at) return 0;
+      const beside = [[x - 1, y], [x + 1, y], [x, y - 1], [x, y + 1]].map(([x, y]) => this.#values({
+        x: Math.min(Math.max(x, 0), width - 1), y: Math.min(Math.max(y, 0), height - 1),
+      }));
+      const apart = beside.reduce((sum, { dx, dy }) => sum + Math.hypot(dx - at.dx, dy - at.dy), 0);
+      return Math.hypot(at.dx, at.dy) * at.confidence - apart;
     };
     const places = Array.from({ length: width * height }, (_, i) => ({ x: i % width, y: Math.floor(i / width) }));
-    this.#choose(places.reduce((best, place) => (sure(place.x, place.y) > sure(best.x, best.y) ? place : best)));
+    this.#choose(places.reduce((best, place) => (sure(place) > sure(best) ? place : best)));
   }
 
   setClip(clip) {

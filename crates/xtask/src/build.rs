@@ -20,8 +20,6 @@ const MODULE: &str = "motion_web";
 pub(crate) const WEB: &str = "web";
 /// Cargo profile for a quick look: shares its settings with the native program.
 pub(crate) const DEV: &str = "release";
-/// Cargo profile of Rust's tests in the browser: dependencies are compiled quickly.
-const TESTS: &str = "web-tests";
 
 /// Compile `motion-web` with a cargo profile, without threads and, where that can be, with them; write the JavaScript.
 pub(crate) fn build(profile: &str) -> Result<()> {
@@ -62,7 +60,7 @@ pub(crate) fn tests() -> Result<()> {
     for name in PROGRAMS {
         command.args(["--test", name]);
     }
-    for made in compile(command, TESTS)? {
+    for made in compile(command, DEV)? {
         let text = |value: &Value| value.as_str().map(PathBuf::from);
         let Some(wasm) = text(&made["executable"]) else { continue };
         let package = text(&made["manifest_path"]).context("cargo names no package")?;

@@ -123,11 +123,12 @@ async fn convolutions() {
     ];
     for (turn, &form) in gpu.forms().iter().enumerate() {
         gpu.force_form(Some(form));
-        // A browser's adapter on the processor compiles for a second for each of them: there every form has every second.
-        let in_turn = |i: usize| !cfg!(target_arch = "wasm32") || (i + turn).is_multiple_of(2);
+        // A browser's adapter on the processor compiles for two seconds for each of them: there they take turns.
+        let in_turn =
+            |i: usize| !cfg!(target_arch = "wasm32") || (i + turn).is_multiple_of(gpu.forms().len());
         for (i, (spec, size)) in shapes.into_iter().enumerate().filter(|&(i, _)| in_turn(i)) {
             for residual in [false, true] {
-                if cfg!(target_arch = "wasm32") && residual == (i / 2).is_multiple_of(2) {
+                if cfg!(target_arch = "wasm32") && residual == i.is_multiple_of(2) {
                     continue;
                 }
                 let case = format!("{spec:?} at {size:?}, residual {residual}");

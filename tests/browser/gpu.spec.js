@@ -12,6 +12,7 @@ import {
 } from './support.js';
 
 test.use({ launchOptions: withGraphics });
+test.describe.configure({ timeout: 240_000 }); // a busy processor compiles kernels for a minute
 
 // The default model on clips of 96 x 96, as a folder.
 const SIDE = 96;
@@ -42,7 +43,7 @@ const why = (page) => page.locator('#backend-why').textContent();
 
 async function run(page, file = demoFile) {
   await choose(page, file);
-  await state(page, 'result');
+  await expect(page.locator('body')).toHaveAttribute('data-state', 'result', { timeout: 180_000 });
   console.log(`${await ranOn(page)}: ${await why(page)}`);
 }
 

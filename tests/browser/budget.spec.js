@@ -1,7 +1,7 @@
 // Is the page there before its network, and does it answer while that runs?
 
 import { gzipSync } from 'node:zlib';
-import { demoFile, choose, expect, state, test, visit } from './support.js';
+import { choose, demoFile, expect, save, state, test, visit } from './support.js';
 
 test('the first paint waits for no WebAssembly', async ({ page }) => {
   await page.route('**/*.wasm', () => {}); // it never comes
@@ -56,4 +56,25 @@ test('the page’s thread is free while the network runs', async ({ page }) => {
   }
   console.log(`tasks of 100 ms and more, the longest of each run: ${longest.map((ms) => `${ms} ms`).join(', ')}`);
   expect(Math.min(...longest)).toBe(0);
+});
+
+test('once it is loaded the page asks for nothing, and takes no text for markup', async ({ page }) => {
+  await visit(page);
+  await page.waitForLoadState('networkidle');
+  const asked = [];
+  page.on('request', (request) => { if (!/^(blob|data):/.test(request.url())) asked.push(request.url()); });
+  await choose(page, demoFile);
+  await state(page, 'result');
+  await page.getByRole('radio', { name: 'soft-argmax', exact: true }).check();
+  await expect(page.locator('#facts')).toContainText('soft-argmax');
+  await page.getByRole('button', { name: 'Inspect a point' }).click();
+  await expect(page.locator('#point-vectors tr')).toHaveCount(3);
+  expect(await save(page, '.npz')).toMatch(/npz$/);
+  expect(asked).toEqual([]);
+  const other = await page.context().newPage(); // whose console has the browser's complaint
+  await visit(other);
+  expect(await other.evaluate(() => {
+    try { document.createElement('p').innerHTML = '<b>bold</b>'; } catch (error) { return error.name; }
+    return 'taken';
+  })).toBe('TypeError');
 });

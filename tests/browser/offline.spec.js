@@ -30,6 +30,18 @@ test('after one visit nothing needs the server', async ({ page }) => {
   }
 });
 
+test('where the browser has no room the page works, and promises nothing', async ({ page }) => {
+  const client = await page.context().newCDPSession(page);
+  await client.send('Storage.overrideQuotaForOrigin', { origin: new URL(process.env.MOTIONLENS_URL).origin, quotaSize: 100_000 });
+  const answered = page.waitForEvent('console', (message) => message.text() === 'kept: false');
+  await page.addInitScript(() => navigator.serviceWorker.addEventListener('message', ({ data }) => console.log(`kept: ${data.kept}`)));
+  await visit(page);
+  await answered;
+  await expect(page.locator('#offline')).toBeHidden();
+  await page.selectOption('#demo-select', { label: demo.title });
+  await state(page, 'result');
+});
+
 test('the page can be installed', async ({ page }) => {
   await visit(page);
   const client = await page.context().newCDPSession(page);

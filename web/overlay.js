@@ -37,6 +37,7 @@ export function overlay(canvas, maps, frame, { kind, floor, sure }) {
       for (let x = 0; x < canvas.width; x++) {
         const { dx, dy, shown } = place(y, x);
         const opaque = kind === 'colours' ? Math.min(Math.hypot(dx, dy) / covers, 1) || 0 : 1;
+        if (shown && opaque === 1) continue;
         context.globalAlpha = shown ? 1 - opaque : 1;
         context.fillRect(x, y, 1, 1);
       }

@@ -43,7 +43,7 @@ const why = (page) => page.locator('#backend-why').textContent();
 
 async function run(page, file = demoFile) {
   await choose(page, file);
-  await expect(page.locator('body')).toHaveAttribute('data-state', 'result', { timeout: 180_000 });
+  await state(page, 'result', { timeout: 180_000 });
   console.log(`${await ranOn(page)}: ${await why(page)}`);
 }
 

@@ -96,7 +96,7 @@ export async function replaceWorker(page, change) {
   });
 }
 
-export const state = (page, wanted) => expect(page.locator('body')).toHaveAttribute('data-state', wanted);
+export const state = (page, wanted, options) => expect(page.locator('body')).toHaveAttribute('data-state', wanted, options);
 
 export const choose = (page, file) => page.setInputFiles('#video-file', file);
 

@@ -1,11 +1,11 @@
 // How does every view look? VIEWS=FOLDER npm test views.spec.js: the page with its real network, on a desktop and on a phone, light
 // and dark, each view as a picture, and a sheet of all for each size. Eyes judge; what can be asked by a program, page.spec.js asks.
 
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { QUIET } from '../chromium.mjs';
 import config from './playwright.config.js';
-import { choose, demoFile, demos, expect, failures, made, MODEL, state, test, visit } from './support.js';
+import { choose, demoFile, demos, expect, made, MODEL, state, test, visit } from './support.js';
 
 const FOLDER = process.env.VIEWS;
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } };
@@ -13,8 +13,8 @@ const camera = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-s
 
 test.use({ launchOptions: { ...config.use.launchOptions, args: [...QUIET, ...camera] } });
 
-const result = async (page, clip = demos[1]) => {
-  await page.selectOption('#demo-select', { label: clip.title });
+const result = async (page) => {
+  await page.selectOption('#demo-select', { label: demos[1].title });
   await state(page, 'result');
   await page.locator('#scrubber').fill('4'); // where something is going on
 };
@@ -26,6 +26,10 @@ const beside = (what) => async (page) => {
   await result(page);
   await page.getByLabel('Compare the map with').selectOption(what);
   await expect(page.locator('#strip tr')).toHaveCount(5);
+};
+const tour = async (page) => {
+  await page.getByRole('button', { name: 'Take a two-minute tour' }).click();
+  await state(page, 'result');
 };
 
 // Each view: how to get there, and what of it shall be seen where it is taller than the screen.
@@ -92,7 +96,6 @@ const VIEWS = {
     await page.getByText('Where it goes wrong, and why').click();
     await page.locator('#failures button').first().click();
     await state(page, 'result');
-    expect(failures.length).toBeGreaterThan(0);
   }],
   gallery: [(page) => page.getByText('Where it goes wrong, and why').click(), '#gallery'],
   error: [async (page) => {
@@ -101,13 +104,9 @@ const VIEWS = {
   }],
   help: [(page) => page.keyboard.press('?')],
   model: [(page) => page.locator('#model-sheet-open').click()],
-  'tour, first step': [async (page) => {
-    await page.getByRole('button', { name: 'Take a two-minute tour' }).click();
-    await state(page, 'result');
-  }],
+  'tour, first step': [tour],
   'tour, correlation': [async (page) => {
-    await page.getByRole('button', { name: 'Take a two-minute tour' }).click();
-    await state(page, 'result');
+    await tour(page);
     while (await page.locator('#tour-title').textContent() !== 'Correlation') await page.locator('#tour-next').click();
     await expect(page.locator('#point-vectors tr')).toHaveCount(3);
   }],
@@ -138,8 +137,8 @@ for (const [size, viewport] of Object.entries(SIZES)) {
     await sheet.setContent(`<style>body { margin: 16px; display: grid; grid-template-columns: repeat(${size === 'phone' ? 8 : 4}, 1fr); gap: 16px;
       font: 16px system-ui; background: #888 } figure { margin: 0 } img { width: 100%; display: block } </style>${shots.map(([name, bytes]) =>
       `<figure><img src="data:image/jpeg;base64,${bytes.toString('base64')}"><figcaption>${name}</figcaption></figure>`).join('')}`);
-    await sheet.screenshot({ path: join(FOLDER, `all-${size}.jpg`), type: 'jpeg', quality: 75, fullPage: true });
-    expect(readFileSync(join(FOLDER, `all-${size}.jpg`)).length).toBeGreaterThan(1e5);
+    const all = await sheet.screenshot({ path: join(FOLDER, `all-${size}.jpg`), type: 'jpeg', quality: 75, fullPage: true });
+    expect(all.length).toBeGreaterThan(1e5);
     await sheet.close();
   });
 }
